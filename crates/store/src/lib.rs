@@ -2,8 +2,15 @@
 //! conformance suite that every backend runs.
 
 mod error;
+mod folder;
 pub mod key;
+mod outputs;
 mod sequence;
 
 pub use error::{Error, ErrorKind, Result};
+pub use folder::{DataFolder, Holder, OpenMode, RunFile, put_durable};
+pub use outputs::{
+    Deletion, Durability, Encoding, Hashing, OutputFile, OutputName, OutputReader, OutputSettings, OutputStore,
+    OutputStream, OutputWriter, PlainFolder, Upload,
+};
 pub use sequence::Sequence;
