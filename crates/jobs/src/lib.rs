@@ -49,6 +49,9 @@ mod stop;
 mod store;
 mod transition;
 
+#[cfg(feature = "testing")]
+pub mod testing;
+
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use context::JobContext;
 pub use error::{Error, ErrorKind};
