@@ -1,0 +1,29 @@
+//! What a FHIR client says and hears: requests, headers, manifests, reports and outcomes.
+
+mod accept;
+mod etag;
+mod outcome;
+mod parameters;
+mod prefer;
+mod range;
+
+use fhirhose_fhir::outcome::OperationOutcome;
+
+/// The texts of all issues.
+fn texts(outcome: &OperationOutcome) -> Vec<&str> {
+    outcome
+        .issues
+        .iter()
+        .map(|issue| issue.details.as_str())
+        .collect()
+}
+
+/// Asserts that there is exactly one issue, and that it speaks of this.
+#[track_caller]
+fn assert_only_issue(outcome: &OperationOutcome, fragment: &str) {
+    let texts = texts(outcome);
+    assert!(
+        texts.len() == 1 && texts[0].contains(fragment),
+        "wanted one issue with {fragment:?}, got {texts:?}"
+    );
+}
