@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod error;
 pub mod etag;
+pub mod meta;
 pub mod outcome;
 pub mod parameters;
 pub mod prefer;

@@ -5,6 +5,7 @@ mod error;
 mod folder;
 pub mod key;
 mod outputs;
+pub mod run;
 mod sequence;
 
 pub use error::{Error, ErrorKind, Result};
