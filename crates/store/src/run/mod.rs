@@ -33,6 +33,7 @@ use crate::Sequence;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::meta::Splice;
 use fhirhose_fhir::resource_type::ResourceType;
+use serde::{Deserialize, Serialize};
 
 /// How a run is cut and compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +92,7 @@ pub struct Row<'a> {
 }
 
 /// What a finished run holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunSummary {
     /// Number of rows.
     pub rows: u64,
@@ -110,7 +111,7 @@ pub struct RunSummary {
 }
 
 /// How much of a run is of one type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TypeCount {
     /// The type.
     pub resource_type: ResourceType,
