@@ -1,8 +1,15 @@
 //! What a FHIR client says and hears: requests, headers, manifests, reports and outcomes.
 
 mod accept;
+mod bundle;
 mod etag;
+mod export_request;
+mod group;
+mod import_report;
+mod import_request;
+mod manifest;
 mod outcome;
+mod outside_input;
 mod parameters;
 mod prefer;
 mod range;
