@@ -197,6 +197,32 @@ async fn opening_removes_what_a_crash_left_and_nothing_else() {
     assert_eq!((runs[0].path.as_ref(), runs[0].stored_bytes), ("1.run", 1));
 }
 
+#[test]
+fn opening_removes_an_upload_that_a_crash_cut_off() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+    let _entered = runtime.enter();
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = open(temporary.path(), OpenMode::Create).unwrap();
+    let name = OutputName::new("job", "1.ndjson").unwrap();
+    let settings = OutputSettings {
+        block_bytes: 100,
+        part_bytes: 100,
+        ..OutputSettings::default()
+    };
+    let mut writer = folder.outputs().create(&name, &settings).unwrap();
+    for row in 0..1000 {
+        writer.write(format!("{{\"row\":{row}}}\n").as_bytes()).unwrap();
+    }
+    // A killed process drops nothing.
+    std::mem::forget(writer);
+    let job = temporary.path().join("outputs/job");
+    assert_eq!(entries(&job).len(), 1, "there is something to remove");
+    assert_ne!(entries(&job), ["1.ndjson"]);
+    drop(folder);
+    drop(open(temporary.path(), OpenMode::Existing).unwrap());
+    assert!(entries(&job).is_empty());
+}
+
 #[tokio::test]
 async fn runs_that_were_put_are_listed_in_order_and_read_back() {
     let temporary = tempfile::tempdir().unwrap();
