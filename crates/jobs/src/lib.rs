@@ -45,9 +45,11 @@ mod error;
 mod handler;
 mod id;
 mod record;
+mod runner;
 mod stop;
 mod store;
 mod transition;
+mod wake;
 
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -58,5 +60,7 @@ pub use error::{Error, ErrorKind};
 pub use handler::{Cleanup, Handler, JobError};
 pub use id::{Entropy, JobId, SystemEntropy};
 pub use record::{Failure, JobRecord, JobState, Lease, NewJob, Progress};
+pub use runner::{Lane, Leftover, Runner, RunnerSettings};
 pub use stop::{StopReason, StopSignal};
 pub use store::{Checkpoint, Claim, Finish, JobFilter, JobStore, Outcome, Release};
+pub use wake::Wake;

@@ -8,6 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 
+use super::Disk;
 use crate::{
     Checkpoint, Claim, Error, ErrorKind, Finish, JobFilter, JobId, JobRecord, JobStore, Lease, NewJob,
     Release, Timestamp,
@@ -47,6 +48,13 @@ impl MemoryJobStore {
                 .get_mut(&lease.job)
                 .ok_or_else(|| Error::lease_lost(&lease.job))?,
         )
+    }
+}
+
+#[async_trait]
+impl Disk for MemoryJobStore {
+    async fn open(&self) -> Arc<dyn JobStore> {
+        Arc::new(self.clone())
     }
 }
 

@@ -1,0 +1,38 @@
+//! Jobs on the memory store, crashed everywhere.
+
+use std::sync::Arc;
+
+use fhirhose_jobs::testing::{Disk, MemoryJobStore, SimulationReport, crash_everywhere, simulate};
+
+fn disk() -> Arc<dyn Disk> {
+    Arc::new(MemoryJobStore::new())
+}
+
+#[test]
+fn job_survives_every_fault_at_every_store_call() {
+    let runs = crash_everywhere(1, disk);
+    assert!(runs > 100, "only {runs} runs");
+}
+
+#[test]
+fn jobs_survive_random_faults() {
+    let mut all = SimulationReport::default();
+    for seed in 0..500 {
+        let report = simulate(seed, disk());
+        all.crashes += report.crashes;
+        all.shutdowns += report.shutdowns;
+        all.refused += report.refused;
+        all.fence_max = all.fence_max.max(report.fence_max);
+    }
+    assert!(
+        all.crashes > 500 && all.shutdowns > 100 && all.fence_max > 5,
+        "too little happened: {all:?}"
+    );
+}
+
+#[test]
+fn same_seed_replays_the_same_run() {
+    for seed in 1_000..1_020 {
+        assert_eq!(simulate(seed, disk()), simulate(seed, disk()));
+    }
+}
