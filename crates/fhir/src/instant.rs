@@ -102,15 +102,23 @@ impl Instant {
     fn text(self) -> [u8; INSTANT_BYTES] {
         let seconds = self.0.div_euclid(MICROS_PER_SECOND);
         let Date { year, month, day } = Date::from_days(seconds.div_euclid(SECONDS_PER_DAY));
-        let second = seconds.rem_euclid(SECONDS_PER_DAY);
+        let second = seconds.rem_euclid(SECONDS_PER_DAY) as u32;
+        let micros = self.0.rem_euclid(MICROS_PER_SECOND) as u32;
         let mut text = *b"0000-00-00T00:00:00.000000Z";
-        digits(&mut text[0..4], year);
-        digits(&mut text[5..7], month);
-        digits(&mut text[8..10], day);
-        digits(&mut text[11..13], second / 3_600);
-        digits(&mut text[14..16], second / 60 % 60);
-        digits(&mut text[17..19], second % 60);
-        digits(&mut text[20..26], self.0.rem_euclid(MICROS_PER_SECOND));
+        let mut pair = |at: usize, number: u32| {
+            text[at] = b'0' + (number / 10) as u8;
+            text[at + 1] = b'0' + (number % 10) as u8;
+        };
+        pair(0, year as u32 / 100);
+        pair(2, year as u32 % 100);
+        pair(5, month as u32);
+        pair(8, day as u32);
+        pair(11, second / 3_600);
+        pair(14, second / 60 % 60);
+        pair(17, second % 60);
+        pair(20, micros / 10_000);
+        pair(22, micros / 100 % 100);
+        pair(24, micros % 100);
         text
     }
 }
@@ -249,14 +257,6 @@ fn zone(text: &mut Text<'_>) -> Result<i64, InstantError> {
             Ok(sign * (hours * 60 + minutes))
         }
         _ => Err(InstantError::Zone),
-    }
-}
-
-/// Writes the number's last decimal digits, as many as there is room for.
-fn digits(room: &mut [u8], mut number: i64) {
-    for place in room.iter_mut().rev() {
-        *place = b'0' + (number % 10) as u8;
-        number /= 10;
     }
 }
 

@@ -41,11 +41,12 @@ impl ResourceType {
     /// Finds the type with exactly this name; the bytes need not be UTF-8.
     #[inline]
     pub fn parse_bytes(name: &[u8]) -> Option<Self> {
-        if name.len() < NAME_BYTES_MIN {
+        let ends = Ends::of(name)?;
+        let found = Self(NonZeroU8::new(SLOTS[ends.slot(SEED)])?);
+        if ENDS[usize::from(found.code())] != ends {
             return None;
         }
-        let found = Self(NonZeroU8::new(SLOTS[slot(name, SEED)])?);
-        (found.name().as_bytes() == name).then_some(found)
+        (name.len() <= ENDS_BYTES || found.name().as_bytes() == name).then_some(found)
     }
 
     /// The type's name, e.g. `Patient`.
@@ -130,9 +131,53 @@ impl<'de> Deserialize<'de> for ResourceType {
     }
 }
 
-/// The shortest names (`Flag`, `Goal`, `List` …) have four bytes; the hash reads that many at once.
+/// The shortest names (`Flag`, `Goal`, `List` …) have four bytes.
 const NAME_BYTES_MIN: usize = 4;
+/// Up to this length, both ends of a name together are the whole name.
+const ENDS_BYTES: usize = 16;
 const SLOT_BITS: u32 = 11;
+
+/// The start, the end and the length of a name: enough to tell all types apart, and quick to compare.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Ends {
+    first: u64,
+    last: u64,
+    length: usize,
+}
+
+impl Ends {
+    #[inline]
+    const fn of(name: &[u8]) -> Option<Self> {
+        let length = name.len();
+        if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+            return Some(Self { first: u64::from_le_bytes(*first), last: u64::from_le_bytes(*last), length });
+        }
+        if let (Some(first), Some(last)) =
+            (name.first_chunk::<NAME_BYTES_MIN>(), name.last_chunk::<NAME_BYTES_MIN>())
+        {
+            let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+            return Some(Self { first: first as u64, last: last as u64, length });
+        }
+        None
+    }
+
+    #[inline]
+    const fn slot(self, seed: u64) -> usize {
+        let mixed = self.first ^ self.last.rotate_left(29) ^ self.length as u64;
+        (mixed.wrapping_mul(seed) >> (u64::BITS - SLOT_BITS)) as usize
+    }
+}
+
+/// The ends of all names by code; none has those of code 0.
+static ENDS: [Ends; TYPES.len() + 1] = {
+    let mut ends = [Ends { first: 0, last: 0, length: 0 }; TYPES.len() + 1];
+    let mut at = 0;
+    while at < TYPES.len() {
+        ends[at + 1] = Ends::of(TYPES[at].name.as_bytes()).expect("no name is that short");
+        at += 1;
+    }
+    ends
+};
 
 /// The first multiplier that gives each name a slot of its own.
 const SEED: u64 = {
@@ -142,10 +187,7 @@ const SEED: u64 = {
     while lay_out(seed).is_none() {
         seed = seed.wrapping_mul(0xd134_2543_de82_ef95) | 1;
         tries += 1;
-        assert!(
-            tries < 5_000,
-            "two type names have the same length, start and end"
-        );
+        assert!(tries < 5_000, "two type names have the same length, start and end");
     }
     seed
 };
@@ -156,33 +198,16 @@ static SLOTS: [u8; 1 << SLOT_BITS] = lay_out(SEED).expect("the seed was chosen s
 const fn lay_out(seed: u64) -> Option<[u8; 1 << SLOT_BITS]> {
     assert!(TYPES.len() < u8::MAX as usize);
     let mut slots = [0; 1 << SLOT_BITS];
-    let mut at = 0;
-    while at < TYPES.len() {
-        let slot = slot(TYPES[at].name.as_bytes(), seed);
+    let mut code = 1;
+    while code <= TYPES.len() {
+        let slot = ENDS[code].slot(seed);
         if slots[slot] != 0 {
             return None;
         }
-        slots[slot] = at as u8 + 1;
-        at += 1;
+        slots[slot] = code as u8;
+        code += 1;
     }
     Some(slots)
-}
-
-/// Hashes length, first and last bytes of a name of at least [`NAME_BYTES_MIN`] bytes.
-#[inline]
-const fn slot(name: &[u8], seed: u64) -> usize {
-    let (first, last) = match (name.first_chunk(), name.last_chunk()) {
-        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
-        _ => match (name.first_chunk(), name.last_chunk()) {
-            (Some(first), Some(last)) => (
-                u32::from_le_bytes(*first) as u64,
-                u32::from_le_bytes(*last) as u64,
-            ),
-            _ => panic!("shorter than the shortest name"),
-        },
-    };
-    let mixed = first ^ last.rotate_left(29) ^ name.len() as u64;
-    (mixed.wrapping_mul(seed) >> (u64::BITS - SLOT_BITS)) as usize
 }
 
 const fn equal(a: &[u8], b: &[u8]) -> bool {
