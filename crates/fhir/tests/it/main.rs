@@ -1,3 +1,8 @@
 //! Behaviour of the crate through its public surface; the modules mirror `src/`.
 
+mod elements;
+mod line;
+mod meta;
+mod ndjson;
 mod protocol;
+mod sample;
