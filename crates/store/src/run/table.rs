@@ -9,7 +9,7 @@
 //! | id length | bytes |
 //! | splice | zigzag(place − end of the id) · 4 + form |
 //! | commit | 0 = the run's own, n = the footer's sequence number n − 1 |
-//! | owners | count, then for each: 0 = none, or 1, length, text, or place + 2, length in its first row's body; then rows |
+//! | owners | count, then for each: rows · 8 + how it is given (`OWNER_…`), and what that takes: text, or place in its first row's body |
 
 use super::format::{Cursor, push_varint, unzigzag, zigzag};
 use fhirhose_fhir::meta::{Splice, SpliceForm};
@@ -18,9 +18,16 @@ use memchr::memmem;
 const CONSTANT: u8 = 0;
 const EACH: u8 = 1;
 
+/// The rows have no owner.
 const OWNER_NONE: u64 = 0;
+/// Length and text follow.
 const OWNER_INLINE: u64 = 1;
+/// Place and length follow.
 const OWNER_PLACE: u64 = 2;
+/// Place follows; the length is that of the last owner with a place.
+const OWNER_SAME_LENGTH: u64 = 3;
+/// Nothing follows; place and length are those of the last owner with a place.
+const OWNER_SAME_PLACE: u64 = 4;
 
 /// Gathers the rows of the block that is being filled.
 #[derive(Debug, Default)]
@@ -29,10 +36,15 @@ pub(super) struct TableBuilder {
     id_len: Vec<u64>,
     splice: Vec<u64>,
     slot: Vec<u64>,
+    /// The owners that are complete.
     owners: Vec<u8>,
     owner_count: u64,
+    /// How the present owner is given, what that takes, and its rows so far.
+    owner_mode: u64,
+    owner_text: Vec<u8>,
     owner_rows: u64,
-    place_guess: usize,
+    /// The last place and length, zero before the first.
+    last_place: (usize, usize),
 }
 
 impl TableBuilder {
@@ -55,18 +67,25 @@ impl TableBuilder {
         self.end_owner();
         self.owner_count += 1;
         let Some(owner) = owner else {
-            return push_varint(OWNER_NONE, &mut self.owners);
+            self.owner_mode = OWNER_NONE;
+            return;
         };
-        match self.place(owner.as_bytes(), body) {
-            Some(at) => {
-                push_varint(at as u64 + OWNER_PLACE, &mut self.owners);
-                push_varint(owner.len() as u64, &mut self.owners);
-            }
-            None => {
-                push_varint(OWNER_INLINE, &mut self.owners);
-                push_varint(owner.len() as u64, &mut self.owners);
-                self.owners.extend_from_slice(owner.as_bytes());
-            }
+        let Some(at) = self.place(owner.as_bytes(), body) else {
+            self.owner_mode = OWNER_INLINE;
+            push_varint(owner.len() as u64, &mut self.owner_text);
+            return self.owner_text.extend_from_slice(owner.as_bytes());
+        };
+        let (last_at, last_length) = self.last_place;
+        self.last_place = (at, owner.len());
+        if self.last_place == (last_at, last_length) {
+            self.owner_mode = OWNER_SAME_PLACE;
+            return;
+        }
+        push_varint(at as u64, &mut self.owner_text);
+        self.owner_mode = OWNER_SAME_LENGTH;
+        if owner.len() != last_length {
+            self.owner_mode = OWNER_PLACE;
+            push_varint(owner.len() as u64, &mut self.owner_text);
         }
     }
 
@@ -86,24 +105,24 @@ impl TableBuilder {
         out.extend_from_slice(&self.owners);
         self.owners.clear();
         self.owner_count = 0;
+        self.last_place = (0, 0);
     }
 
     fn end_owner(&mut self) {
         if self.owner_rows > 0 {
-            push_varint(self.owner_rows, &mut self.owners);
+            push_varint((self.owner_rows << 3) | self.owner_mode, &mut self.owners);
+            self.owners.append(&mut self.owner_text);
             self.owner_rows = 0;
         }
     }
 
     /// Where the owner's text stands in the body; looks first where the last one stood.
-    fn place(&mut self, owner: &[u8], body: &[u8]) -> Option<usize> {
-        let guessed = body
-            .get(self.place_guess..)
-            .is_some_and(|rest| rest.starts_with(owner));
-        if !guessed {
-            self.place_guess = memmem::find(body, owner)?;
+    fn place(&self, owner: &[u8], body: &[u8]) -> Option<usize> {
+        let last_at = self.last_place.0;
+        if body.get(last_at..).is_some_and(|rest| rest.starts_with(owner)) {
+            return Some(last_at);
         }
-        Some(self.place_guess)
+        memmem::find(body, owner)
     }
 }
 
@@ -137,6 +156,7 @@ pub(super) struct TableReader<'a> {
     slot: Column<'a>,
     owners: Cursor<'a>,
     owners_left: u64,
+    last_place: (usize, usize),
 }
 
 /// Facts of a row, not yet held against its body.
@@ -173,6 +193,7 @@ impl<'a> TableReader<'a> {
             slot: Column::read(&mut cursor)?,
             owners_left: cursor.varint()?,
             owners: cursor,
+            last_place: (0, 0),
         })
     }
 
@@ -202,19 +223,33 @@ impl<'a> TableReader<'a> {
     /// The next owner; `None` when there is none or the table is damaged.
     pub(super) fn owner(&mut self) -> Option<TableOwner<'a>> {
         self.owners_left = self.owners_left.checked_sub(1)?;
-        let place = match self.owners.varint()? {
+        let head = self.owners.varint()?;
+        let (rows, mode) = (head >> 3, head & 7);
+        let place = match mode {
             OWNER_NONE => OwnerPlace::None,
             OWNER_INLINE => {
-                let length = usize::from(u8::try_from(self.owners.varint()?).ok()?);
+                let length = self.number()?;
                 OwnerPlace::Inline(self.owners.bytes(length)?)
             }
-            at => OwnerPlace::Body {
-                at: usize::try_from(at - OWNER_PLACE).ok()?,
-                length: usize::from(u8::try_from(self.owners.varint()?).ok()?),
-            },
+            OWNER_PLACE..=OWNER_SAME_PLACE => {
+                if mode != OWNER_SAME_PLACE {
+                    self.last_place.0 = self.number()?;
+                }
+                if mode == OWNER_PLACE {
+                    self.last_place.1 = self.number()?;
+                }
+                OwnerPlace::Body {
+                    at: self.last_place.0,
+                    length: self.last_place.1,
+                }
+            }
+            _ => return None,
         };
-        let rows = self.owners.varint()?;
         (rows > 0).then_some(TableOwner { place, rows })
+    }
+
+    fn number(&mut self) -> Option<usize> {
+        usize::try_from(self.owners.varint()?).ok()
     }
 
     /// Whether every byte of the table was used.
@@ -286,7 +321,7 @@ mod tests {
         }
         let mut bytes = Vec::new();
         table.finish_into(&mut bytes);
-        assert!(bytes.len() <= 16, "{} bytes", bytes.len());
+        assert!(bytes.len() <= 17, "{} bytes", bytes.len());
         let mut reader = TableReader::new(&bytes).unwrap();
         let owner = reader.owner().unwrap();
         assert_eq!(owner.rows, 100);

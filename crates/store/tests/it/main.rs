@@ -4,3 +4,4 @@
 mod folder;
 mod full_disk;
 mod outputs;
+mod run;
