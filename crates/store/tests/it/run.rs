@@ -173,12 +173,14 @@ fn uuid(number: u128) -> String {
     format!("{a}-{b}-{c}-{d}-{e}")
 }
 
+/// Sorts as a run is sorted: by key, then by commit, the run's own last.
 fn sorted(given: impl IntoIterator<Item = Given>) -> Vec<Given> {
-    let by_key: BTreeMap<_, _> = given
-        .into_iter()
-        .map(|given| ((given.key(), given.commit_of().0), given))
-        .collect();
-    by_key.into_values().collect()
+    let place = |given: &Given| match given.commit {
+        RowCommit::Own => (given.key(), u64::MAX),
+        RowCommit::At { sequence, .. } => (given.key(), sequence.0),
+    };
+    let placed: BTreeMap<_, _> = given.into_iter().map(|given| (place(&given), given)).collect();
+    placed.into_values().collect()
 }
 
 fn an_id() -> impl Strategy<Value = String> {
@@ -528,6 +530,62 @@ fn opening_takes_one_read_or_two() {
         let run = kept.open().unwrap();
         assert_eq!((run.rows(), kept.store.reads.into_inner()), (30_000, reads));
     }
+}
+
+/// The rows of the fixture `run-1`, written by the first version of the format.
+fn rows_of_version_1() -> Vec<Given> {
+    let at = |sequence| RowCommit::At {
+        sequence: Sequence(sequence),
+        instant: Instant::from_micros(1_700_000_000_123_456),
+    };
+    let mut rows = vec![
+        Given::of_body("Patient", Some("p-1"), "p-1", "}".to_owned()),
+        Given::of_body("Practitioner", None, &uuid(9), r#","meta":{}}"#.to_owned()),
+        Given {
+            commit: at(3),
+            ..Given::observation(Some("p-1"), "twice", "older")
+        },
+        Given::observation(Some("p-1"), "twice", "newer"),
+    ];
+    rows.extend((0..40).map(|n| Given {
+        commit: at(1),
+        ..Given::observation(Some(&uuid(n / 4)), &uuid(n), "x")
+    }));
+    sorted(rows)
+}
+
+#[test]
+fn a_run_of_format_1_still_opens() {
+    let file = include_bytes!("fixtures/run-1.fhrun").to_vec();
+    let rows = rows_of_version_1();
+    let summary = Kept::of(&rows, 4096).summary;
+    let kept = Kept::of_file(file, summary);
+    let run = kept.open().unwrap();
+    let (mut block, mut seen) = (Block::new(), Vec::new());
+    for at in 0..run.blocks().len() {
+        run.decode(at, &kept.block(&run, at), OWN, &mut block).unwrap();
+        seen.extend((0..block.len()).map(|row| {
+            let of = block.rows()[row];
+            let owner = block.owner(row).map(str::to_owned);
+            (
+                owner,
+                block.id(row).to_owned(),
+                block.body(row).to_vec(),
+                of.splice,
+                (of.sequence, of.instant),
+            )
+        }));
+    }
+    let expected = rows.iter().map(|row| {
+        (
+            row.owner.clone(),
+            row.id.clone(),
+            row.body.clone().into_bytes(),
+            row.splice,
+            row.commit_of(),
+        )
+    });
+    assert!(seen.into_iter().eq(expected));
 }
 
 /// An object store in memory that counts its reads.
