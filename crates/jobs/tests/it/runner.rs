@@ -300,6 +300,20 @@ async fn result_of_a_job_cancelled_meanwhile_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn lost_answer_to_the_end_of_a_job_does_not_run_it_again() {
+    let bench = Bench::new();
+    for fault in [Fault::ErrorBefore, Fault::ErrorAfter] {
+        let id = bench.create("count 1").await;
+        // Calls 0 to 3 are the start, the claim, the look for expired jobs, and the one checkpoint.
+        let process = bench.start_on(bench.faulty(Faults::new([(4, fault)])), bench.settings());
+        bench.pass(Duration::from_secs(3)).await;
+        let job = bench.job(&id).await;
+        assert_eq!((job.state, job.fence), (JobState::Succeeded, 1), "{fault:?}");
+        process.kill().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn settings_that_cannot_work_are_refused() {
     let bench = Bench::new();
     let lane = |kind: &str, parallel| {
