@@ -48,8 +48,9 @@ pub struct RunSettings {
 ///
 /// Measured on Synthea's Observation, Claim and ExplanationOfBenefit sorted by patient, one core: text to file is 14.6, 11.7
 /// and 20.2 (64 KiB: 12.2, 10.2, 15.8; 256 KiB: 16.4, 12.6, 23.4). Levels 2 to 4 gain less than a tenth and are slower, up to
-/// four times; level −1 loses a third. A Group of 1 % of the patients decodes at most 4 % of the text (64 KiB: 2.6 %;
-/// 256 KiB: 6.6 %), and decoding, at 4 to 7 GB/s, is a small part of an export.
+/// four times; level −1 loses a third. All of Synthea's types together come to 14.4. Since blocks end at a change of patient
+/// once half full, a Group of 1 % of the patients decodes about 2 % of the text (reckoned from the bytes of a patient in each
+/// type), at 4 to 7 GB/s.
 impl Default for RunSettings {
     fn default() -> Self {
         Self {
