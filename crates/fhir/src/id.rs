@@ -32,7 +32,8 @@ impl Id {
 #[inline]
 pub fn is_valid_id(bytes: &[u8]) -> bool {
     // Without an early exit the compiler checks sixteen bytes at once.
-    (1..=ID_CHARS_MAX).contains(&bytes.len()) && bytes.iter().fold(true, |valid, &byte| valid & is_id_byte(byte))
+    (1..=ID_CHARS_MAX).contains(&bytes.len())
+        && bytes.iter().fold(true, |valid, &byte| valid & is_id_byte(byte))
 }
 
 #[inline]

@@ -150,13 +150,22 @@ impl Ends {
     const fn of(name: &[u8]) -> Option<Self> {
         let length = name.len();
         if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
-            return Some(Self { first: u64::from_le_bytes(*first), last: u64::from_le_bytes(*last), length });
+            return Some(Self {
+                first: u64::from_le_bytes(*first),
+                last: u64::from_le_bytes(*last),
+                length,
+            });
         }
-        if let (Some(first), Some(last)) =
-            (name.first_chunk::<NAME_BYTES_MIN>(), name.last_chunk::<NAME_BYTES_MIN>())
-        {
+        if let (Some(first), Some(last)) = (
+            name.first_chunk::<NAME_BYTES_MIN>(),
+            name.last_chunk::<NAME_BYTES_MIN>(),
+        ) {
             let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
-            return Some(Self { first: first as u64, last: last as u64, length });
+            return Some(Self {
+                first: first as u64,
+                last: last as u64,
+                length,
+            });
         }
         None
     }
@@ -170,7 +179,11 @@ impl Ends {
 
 /// The ends of all names by code; none has those of code 0.
 static ENDS: [Ends; TYPES.len() + 1] = {
-    let mut ends = [Ends { first: 0, last: 0, length: 0 }; TYPES.len() + 1];
+    let mut ends = [Ends {
+        first: 0,
+        last: 0,
+        length: 0,
+    }; TYPES.len() + 1];
     let mut at = 0;
     while at < TYPES.len() {
         ends[at + 1] = Ends::of(TYPES[at].name.as_bytes()).expect("no name is that short");
@@ -187,7 +200,10 @@ const SEED: u64 = {
     while lay_out(seed).is_none() {
         seed = seed.wrapping_mul(0xd134_2543_de82_ef95) | 1;
         tries += 1;
-        assert!(tries < 5_000, "two type names have the same length, start and end");
+        assert!(
+            tries < 5_000,
+            "two type names have the same length, start and end"
+        );
     }
     seed
 };
