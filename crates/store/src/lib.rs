@@ -1,17 +1,31 @@
 //! Where resources and jobs are kept: run files, the catalog with its backends, outputs, and the
 //! conformance suite that every backend runs.
 
+pub mod catalog;
+mod check;
+mod compact;
 mod error;
 mod folder;
 pub mod key;
+mod maintenance;
 mod outputs;
+mod read;
 pub mod run;
+mod scan;
 mod sequence;
+mod store;
+pub mod testing;
 
+pub use check::CheckReport;
+pub use compact::Chore;
 pub use error::{Error, ErrorKind, Result};
 pub use folder::{DataFolder, Holder, OpenMode, RunFile, put_durable};
+pub use maintenance::{MAINTENANCE, Maintenance};
 pub use outputs::{
-    Deletion, Durability, Encoding, Hashing, OutputFile, OutputName, OutputReader, OutputSettings, OutputStore,
-    OutputStream, OutputWriter, PlainFolder, Upload,
+    Deletion, Durability, Encoding, Hashing, OutputFile, OutputName, OutputReader, OutputSettings,
+    OutputStore, OutputStream, OutputWriter, PlainFolder, Upload,
 };
+pub use read::{Found, Resource};
+pub use scan::{CohortRows, Scan, ScanRequest, Selection, StoredRow};
 pub use sequence::Sequence;
+pub use store::{Store, StoreSettings};

@@ -1,6 +1,10 @@
 //! Tests of the crate through its public surface; modules mirror `src/`.
-#![allow(clippy::unwrap_used, reason = "in a test, what cannot be unwrapped is the failure")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test, what cannot be unwrapped is the failure"
+)]
 
+mod catalog;
 mod folder;
 mod full_disk;
 mod outputs;

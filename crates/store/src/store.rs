@@ -1,0 +1,348 @@
+//! The store: catalog, run files and outputs in one place, with what every reader needs.
+//!
+//! [`Store::scan`] reads a snapshot, [`Store::read`] one resource, [`Store::put_run`] and [`Catalog::commit`] write.
+//! Cloning is cheap; all clones are the same store.
+
+use crate::catalog::{Catalog, KvCatalog, MemoryKv, RunRecord};
+use crate::run::{Run, RunSettings};
+use crate::scan::{RunHandle, Scan, ScanRequest};
+use crate::{DataFolder, Error, OutputStore, Result, put_durable};
+use bytes::Bytes;
+use fhirhose_jobs::Clock;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// What a store may use, and how it keeps its files.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// How runs are cut and compressed.
+    pub run: RunSettings,
+    /// Footers of runs that are kept in memory, in bytes.
+    pub footer_cache_bytes: usize,
+    /// The catalog's memory and log.
+    pub catalog: crate::catalog::EmbeddedSettings,
+    /// For how long versions that were replaced stay readable by a snapshot, in seconds.
+    pub history_secs: u64,
+    /// Interactive writes are flushed to a run when they take this many bytes.
+    pub hot_bytes_max: u64,
+    /// This many runs of similar size are merged into one.
+    pub compaction_runs: usize,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            run: RunSettings::default(),
+            footer_cache_bytes: 64 << 20,
+            catalog: crate::catalog::EmbeddedSettings::default(),
+            history_secs: 24 * 60 * 60,
+            hot_bytes_max: 32 << 20,
+            compaction_runs: 16,
+        }
+    }
+}
+
+/// Where resources, jobs and outputs are kept.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) files: Arc<dyn ObjectStore>,
+    pub(crate) folder: Option<DataFolder>,
+    pub(crate) outputs: OutputStore,
+    pub(crate) scratch: Arc<dyn ObjectStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: StoreSettings,
+    /// Opened runs by place, least recently used first out. Filled by whoever opens one.
+    footers: Mutex<Footers>,
+    /// Which run files somebody reads, by place. Held while the list of runs is taken and while files are removed, so
+    /// that no file goes between being listed and being pinned.
+    pub(crate) pins: tokio::sync::Mutex<HashMap<String, Weak<()>>>,
+}
+
+#[derive(Default)]
+struct Footers {
+    opened: HashMap<String, (u64, Arc<Run>)>,
+    bytes: usize,
+    /// Counts uses, to know the least recent one.
+    uses: u64,
+}
+
+impl Store {
+    /// Opens the store in a data folder that this process holds, and sweeps run files that no commit names.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::ErrorKind::Corrupt), [`Storage`](crate::ErrorKind::Storage), [`DiskFull`](crate::ErrorKind::DiskFull).
+    pub async fn open(folder: DataFolder, clock: Arc<dyn Clock>, settings: StoreSettings) -> Result<Self> {
+        let kv = crate::catalog::FjallKv::open(&folder.catalog_path(), &settings.catalog)?;
+        let catalog: Arc<dyn Catalog> = Arc::new(KvCatalog::open(Box::new(kv), Arc::clone(&clock))?);
+        let (files, outputs, scratch) = (folder.runs(), folder.outputs(), folder.scratch());
+        let store = Self::assemble(catalog, files, Some(folder), outputs, scratch, clock, settings);
+        store.sweep_unknown_runs().await?;
+        Ok(store)
+    }
+
+    /// Makes a store that is gone with the value, for tests.
+    ///
+    /// # Errors
+    /// None that can happen in memory.
+    pub fn in_memory(clock: Arc<dyn Clock>, settings: StoreSettings) -> Result<Self> {
+        let catalog = KvCatalog::open(Box::new(MemoryKv::default()), Arc::clone(&clock))?;
+        Ok(Self::over(Arc::new(catalog), clock, settings))
+    }
+
+    /// Makes a store over any catalog, with files in memory: for tests of catalogs.
+    pub fn over(catalog: Arc<dyn Catalog>, clock: Arc<dyn Clock>, settings: StoreSettings) -> Self {
+        let outputs = OutputStore::new(Arc::new(InMemory::new()));
+        let (files, scratch) = (Arc::new(InMemory::new()), Arc::new(InMemory::new()));
+        Self::assemble(catalog, files, None, outputs, scratch, clock, settings)
+    }
+
+    fn assemble(
+        catalog: Arc<dyn Catalog>,
+        files: Arc<dyn ObjectStore>,
+        folder: Option<DataFolder>,
+        outputs: OutputStore,
+        scratch: Arc<dyn ObjectStore>,
+        clock: Arc<dyn Clock>,
+        settings: StoreSettings,
+    ) -> Self {
+        let footers = Mutex::new(Footers::default());
+        let pins = tokio::sync::Mutex::new(HashMap::new());
+        Self {
+            inner: Arc::new(Inner {
+                catalog,
+                files,
+                folder,
+                outputs,
+                scratch,
+                clock,
+                settings,
+                footers,
+                pins,
+            }),
+        }
+    }
+
+    /// The catalog, which is also where jobs are kept.
+    pub fn catalog(&self) -> &Arc<dyn Catalog> {
+        &self.inner.catalog
+    }
+
+    /// Where finished files of jobs are kept.
+    pub fn outputs(&self) -> &OutputStore {
+        &self.inner.outputs
+    }
+
+    /// Where jobs keep files that nobody else sees, by job; whoever makes them removes them.
+    pub fn scratch(&self) -> &Arc<dyn ObjectStore> {
+        &self.inner.scratch
+    }
+
+    /// The settings that the store was opened with.
+    pub fn settings(&self) -> &StoreSettings {
+        &self.inner.settings
+    }
+
+    /// The clock of the store.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
+    }
+
+    /// Writes a run file durably at its place. It is part of the store only when a commit names it.
+    ///
+    /// # Errors
+    /// [`DiskFull`](crate::ErrorKind::DiskFull), [`Storage`](crate::ErrorKind::Storage).
+    pub async fn put_run(&self, place: &str, bytes: Bytes) -> Result<()> {
+        put_durable(&*self.inner.files, &Path::from(place), bytes).await
+    }
+
+    /// Removes a run file that no commit names.
+    ///
+    /// # Errors
+    /// [`Storage`](crate::ErrorKind::Storage).
+    pub async fn remove_run(&self, place: &str) -> Result<()> {
+        match self.inner.files.delete(&Path::from(place)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(Error::object(format!("removing run {place}"), source)),
+        }
+    }
+
+    /// Prepares a scan; run it with [`Scan::for_each`] on a blocking thread.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a range that is not within one type; what reading gives.
+    pub async fn scan(&self, request: ScanRequest) -> Result<Scan> {
+        let files = Arc::clone(&self.inner.files);
+        let range = request.range.clone();
+        Scan::prepare(&*self.inner.catalog, files, request, || {
+            self.layout(move |run| holds_range(run, &range))
+        })
+        .await
+    }
+
+    /// The runs that now hold the store and that are wanted, open and pinned.
+    pub(crate) async fn layout(&self, wanted: impl Fn(&RunRecord) -> bool) -> Result<Vec<RunHandle>> {
+        let mut handles = Vec::new();
+        let pinned = {
+            let mut pins = self.inner.pins.lock().await;
+            let mut pinned = Vec::new();
+            for record in self
+                .inner
+                .catalog
+                .runs()
+                .await?
+                .into_iter()
+                .filter(|run| wanted(run))
+            {
+                let pin = pins
+                    .get(&record.place)
+                    .and_then(Weak::upgrade)
+                    .unwrap_or_default();
+                pins.insert(record.place.clone(), Arc::downgrade(&pin));
+                pinned.push((record, pin));
+            }
+            pinned
+        };
+        for (record, pin) in pinned {
+            let path = Path::from(record.place.as_str());
+            let run = self.open_run(&record, &path).await?;
+            handles.push(RunHandle {
+                record,
+                run,
+                path,
+                _pin: pin,
+            });
+        }
+        Ok(handles)
+    }
+
+    async fn open_run(&self, record: &RunRecord, path: &Path) -> Result<Arc<Run>> {
+        if let Some(run) = self.footers().used(&record.place) {
+            return Ok(run);
+        }
+        let run = Arc::new(Run::open(&*self.inner.files, path, record.summary.stored_bytes).await?);
+        self.footers()
+            .add(&record.place, &run, self.inner.settings.footer_cache_bytes);
+        Ok(run)
+    }
+
+    fn footers(&self) -> impl std::ops::DerefMut<Target = Footers> {
+        self.inner.footers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the files of runs that were replaced and that nobody reads any more; says how many.
+    ///
+    /// # Errors
+    /// [`Storage`](crate::ErrorKind::Storage).
+    pub async fn sweep(&self) -> Result<u64> {
+        let mut pins = self.inner.pins.lock().await;
+        let mut gone = Vec::new();
+        for retired in self.inner.catalog.retired().await? {
+            if pins.get(&retired.place).is_some_and(|pin| pin.strong_count() > 0) {
+                continue;
+            }
+            self.remove_run(&retired.place).await?;
+            pins.remove(&retired.place);
+            self.footers().remove(&retired.place);
+            gone.push(retired.place);
+        }
+        if !gone.is_empty() {
+            self.inner.catalog.forget(&gone).await?;
+        }
+        Ok(gone.len() as u64)
+    }
+
+    /// A crash may leave a run file that no commit names: it is garbage.
+    async fn sweep_unknown_runs(&self) -> Result<()> {
+        let Some(folder) = &self.inner.folder else {
+            return Ok(());
+        };
+        let mut known: HashSet<String> = self
+            .inner
+            .catalog
+            .runs()
+            .await?
+            .iter()
+            .map(|run| run.place.clone())
+            .collect();
+        known.extend(
+            self.inner
+                .catalog
+                .retired()
+                .await?
+                .into_iter()
+                .map(|retired| retired.place),
+        );
+        for file in folder.list_runs().await? {
+            let place = file.path.as_ref();
+            if !known.contains(place) {
+                tracing::info!(run.place = place, "removing a run file that no commit names");
+                self.remove_run(place).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Footers {
+    fn used(&mut self, place: &str) -> Option<Arc<Run>> {
+        self.uses += 1;
+        let (used, run) = self.opened.get_mut(place)?;
+        *used = self.uses;
+        Some(Arc::clone(run))
+    }
+
+    fn add(&mut self, place: &str, run: &Arc<Run>, bytes_max: usize) {
+        if self
+            .opened
+            .insert(place.to_owned(), (self.uses, Arc::clone(run)))
+            .is_none()
+        {
+            self.bytes += run.memory_bytes();
+        }
+        while self.bytes > bytes_max && self.opened.len() > 1 {
+            let oldest = self
+                .opened
+                .iter()
+                .min_by_key(|(_, (used, _))| *used)
+                .map(|(place, _)| place.clone());
+            self.remove(&oldest.expect("there is more than one"));
+        }
+    }
+
+    fn remove(&mut self, place: &str) {
+        if let Some((_, run)) = self.opened.remove(place) {
+            self.bytes -= run.memory_bytes();
+        }
+    }
+}
+
+fn holds_range(run: &RunRecord, range: &crate::catalog::KeyRange) -> bool {
+    run.summary
+        .types
+        .iter()
+        .any(|count| Some(&count.resource_type.code()) == range.from.first())
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("settings", &self.inner.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Fails a read of something that the catalog names and no file has.
+pub(crate) fn missing(what: &str) -> Error {
+    Error::new(
+        crate::ErrorKind::Corrupt,
+        format!("reading {what}: the catalog names it but no run has it"),
+    )
+}
