@@ -15,6 +15,9 @@ use std::ops::Range;
 use xxhash_rust::xxh3::xxh3_64;
 use zstd::bulk::Decompressor;
 
+/// Most rows that memory is taken for before they are seen: a block of usual size has a few hundred.
+const ROWS_RESERVED_MAX: usize = 64 * 1024;
+
 /// A reusable buffer that one block at a time is decoded into.
 pub struct Block {
     text: Vec<u8>,
@@ -205,7 +208,7 @@ impl Block {
     fn decode_rows(&mut self, table: &[u8], rows: u32, commits: &Commits<'_>) -> Option<()> {
         let mut table = TableReader::new(table)?;
         let (mut start, mut owner_rows) = (0usize, 0u64);
-        self.rows.reserve(rows as usize);
+        self.rows.reserve((rows as usize).min(ROWS_RESERVED_MAX));
         for _ in 0..rows {
             let length = memchr(b'\n', &self.text[start..])?;
             if owner_rows == 0 {
