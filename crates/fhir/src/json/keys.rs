@@ -4,7 +4,7 @@
 //! Small objects are checked name by name. Larger ones are sorted once at their end, so that an object of a
 //! million members costs n·log n and no choice of names can make it cost more.
 
-use super::{Fault, FaultKind, string::decode};
+use super::{Fault, Problem, string::decode};
 
 /// Objects of up to this many members are checked as they are read.
 const SMALL_MEMBERS_MAX: usize = 32;
@@ -176,11 +176,7 @@ fn raw(text: &str, (start, end): (u32, u32)) -> &str {
 fn duplicate(start: u32) -> Fault {
     // The name's opening quote stands one byte before it.
     let at = (start as usize).saturating_sub(1);
-    Fault {
-        kind: FaultKind::DuplicateKey,
-        at,
-        what: "an object has two members of the same name",
-    }
+    Fault::new(at, Problem::NameTwice)
 }
 
 #[cfg(test)]

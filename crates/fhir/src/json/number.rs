@@ -2,7 +2,7 @@
 //!
 //! The text of a number is kept as it came; it is read as a double only where its size is in doubt.
 
-use super::Fault;
+use super::{Fault, Problem};
 
 /// Numbers without an exponent and with fewer characters than this are below 1e308 and need no closer look.
 const SURELY_FINITE_BYTES: usize = 308;
@@ -17,10 +17,10 @@ pub(crate) fn scan_number(bytes: &[u8], start: usize) -> Result<usize, Fault> {
     let integer = at;
     at = digits_end(bytes, at);
     if at == integer {
-        return Err(Fault::grammar(at, "a number lacks a digit"));
+        return Err(Fault::new(at, Problem::NoDigit));
     }
     if bytes[integer] == b'0' && at > integer + 1 {
-        return Err(Fault::grammar(integer, "a number has a leading zero"));
+        return Err(Fault::new(integer, Problem::LeadingZero));
     }
     if bytes.get(at) == Some(&b'.') {
         at = some_digits_end(bytes, at + 1)?;
@@ -50,7 +50,7 @@ fn digits_end(bytes: &[u8], mut at: usize) -> usize {
 fn some_digits_end(bytes: &[u8], at: usize) -> Result<usize, Fault> {
     let end = digits_end(bytes, at);
     if end == at {
-        return Err(Fault::grammar(at, "a number lacks a digit"));
+        return Err(Fault::new(at, Problem::NoDigit));
     }
     Ok(end)
 }
@@ -62,6 +62,6 @@ fn check_finite(bytes: &[u8], start: usize, end: usize) -> Result<(), Fault> {
         .and_then(|text| text.parse::<f64>().ok());
     match number {
         Some(number) if number.is_finite() => Ok(()),
-        _ => Err(Fault::grammar(start, "a number is out of range")),
+        _ => Err(Fault::new(start, Problem::OutOfRange)),
     }
 }

@@ -5,7 +5,7 @@
 //! place stands for an element path. The pass itself does not know what places mean.
 
 use super::{
-    Fault, FaultKind, is_space,
+    Fault, Problem, is_space,
     keys::{Key, Keys},
     number::scan_number,
     string::{Quoted, scan_string},
@@ -48,7 +48,7 @@ pub(crate) struct Scratch {
 struct Frame {
     kind: Kind,
     place: Place,
-    keys_from: usize,
+    keys_from: u32,
 }
 
 /// Holds `text` to the grammar and tells `visitor` what it holds.
@@ -119,7 +119,7 @@ impl<V: Visitor> Pass<'_, V> {
     fn run(&mut self) -> Result<(), Fault> {
         self.skip_space();
         if self.at == self.bytes.len() {
-            return Err(Fault::grammar(0, "the text is empty"));
+            return Err(Fault::new(0, Problem::Empty));
         }
         loop {
             let mut next = self.value()?;
@@ -149,12 +149,9 @@ impl<V: Visitor> Pass<'_, V> {
             Some(b't') => self.literal(b"true")?,
             Some(b'f') => self.literal(b"false")?,
             Some(b'n') => self.literal(b"null")?,
-            Some(_) => return Err(Fault::grammar(self.at, "a value was expected")),
+            Some(_) => return Err(Fault::new(self.at, Problem::NoValue)),
             None => {
-                return Err(Fault::grammar(
-                    self.at,
-                    "the text ends where a value was expected",
-                ));
+                return Err(Fault::new(self.at, Problem::NoValueAtEnd));
             }
         }
         if self.frame.kind == Kind::Object {
@@ -179,7 +176,7 @@ impl<V: Visitor> Pass<'_, V> {
                 Ok(Next::Value)
             }
             (Some(b'}'), Kind::Object) => {
-                self.keys.close(self.text, self.frame.keys_from)?;
+                self.keys.close(self.text, self.frame.keys_from as usize)?;
                 self.close();
                 Ok(Next::AfterValue)
             }
@@ -218,12 +215,7 @@ impl<V: Visitor> Pass<'_, V> {
     #[inline]
     fn open(&mut self, kind: Kind) -> Result<(), Fault> {
         if self.frames.len() >= self.depth_max {
-            let what = "objects and arrays are nested too deeply";
-            return Err(Fault {
-                kind: FaultKind::Depth,
-                at: self.at,
-                what,
-            });
+            return Err(Fault::new(self.at, Problem::TooDeep));
         }
         let place = match self.frame.kind {
             Kind::Text => self.visitor.root(kind),
@@ -234,7 +226,7 @@ impl<V: Visitor> Pass<'_, V> {
         self.frame = Frame {
             kind,
             place,
-            keys_from: self.keys.len(),
+            keys_from: self.keys.len() as u32,
         };
         self.at += 1;
         Ok(())
@@ -253,18 +245,16 @@ impl<V: Visitor> Pass<'_, V> {
     #[inline]
     fn member_name(&mut self) -> Result<(), Fault> {
         if self.bytes.get(self.at) != Some(&b'"') {
-            return Err(Fault::grammar(self.at, "a member's name was expected"));
+            return Err(Fault::new(self.at, Problem::NoName));
         }
         let name = scan_string(self.bytes, self.at + 1)?;
         self.key = Key::new(self.text, name.start, name.end, name.escaped);
-        self.keys.add(self.text, self.frame.keys_from, self.key)?;
+        self.keys
+            .add(self.text, self.frame.keys_from as usize, self.key)?;
         self.at = name.end + 1;
         self.skip_space();
         if self.bytes.get(self.at) != Some(&b':') {
-            return Err(Fault::grammar(
-                self.at,
-                "a colon was expected after a member's name",
-            ));
+            return Err(Fault::new(self.at, Problem::NoColon));
         }
         self.at += 1;
         self.skip_space();
@@ -275,7 +265,7 @@ impl<V: Visitor> Pass<'_, V> {
     fn literal(&mut self, word: &[u8]) -> Result<(), Fault> {
         let end = self.at + word.len();
         if self.bytes.get(self.at..end) != Some(word) {
-            return Err(Fault::grammar(self.at, "a value was expected"));
+            return Err(Fault::new(self.at, Problem::NoValue));
         }
         self.at = end;
         Ok(())
@@ -292,15 +282,11 @@ impl<V: Visitor> Pass<'_, V> {
     fn unexpected(&self) -> Fault {
         let at = self.at;
         match (self.frame.kind, at == self.bytes.len()) {
-            (Kind::Text, _) => Fault {
-                kind: FaultKind::Trailing,
-                at,
-                what: "something follows the value",
-            },
-            (Kind::Object, true) => Fault::grammar(at, "the text ends inside an object"),
-            (Kind::Object, false) => Fault::grammar(at, "a comma or the object's end was expected"),
-            (Kind::Array, true) => Fault::grammar(at, "the text ends inside an array"),
-            (Kind::Array, false) => Fault::grammar(at, "a comma or the array's end was expected"),
+            (Kind::Text, _) => Fault::new(at, Problem::Trailing),
+            (Kind::Object, true) => Fault::new(at, Problem::EndInObject),
+            (Kind::Object, false) => Fault::new(at, Problem::NoObjectEnd),
+            (Kind::Array, true) => Fault::new(at, Problem::EndInArray),
+            (Kind::Array, false) => Fault::new(at, Problem::NoArrayEnd),
         }
     }
 }

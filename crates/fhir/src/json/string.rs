@@ -1,18 +1,18 @@
 //! Strings: finding the closing quote a word at a time, holding escapes to the grammar, decoding and writing.
 //!
 //! Input is known to be UTF-8, so only three kinds of byte matter inside a string: the quote, the backslash and
-//! the control characters. Most strings of a resource are shorter than forty bytes, so the search is inlined and works
+//! the control characters. Most strings of a resource are shorter than fifty bytes, so the search is inlined and works
 //! on 64-bit words; a call of a vector search would cost more than it finds.
 
 use std::borrow::Cow;
 
-use super::Fault;
+use super::{Fault, Problem};
 
 /// Bytes looked at in one step while a string may be short.
 const WORD_BYTES: usize = 8;
 
 /// So many words are looked at one by one before the string counts as long.
-const SHORT_WORDS: usize = 5;
+const SHORT_WORDS: usize = 6;
 
 /// Bytes looked at in one step once a string is long.
 const BLOCK_BYTES: usize = 32;
@@ -27,17 +27,12 @@ pub(crate) struct Quoted {
 }
 
 /// Holds the string whose text begins at `start` (just after its opening quote) to the grammar.
-#[inline]
+#[inline(always)]
 pub(crate) fn scan_string(bytes: &[u8], start: usize) -> Result<Quoted, Fault> {
-    let end = next_stop(bytes, start);
-    if bytes.get(end) == Some(&b'"') {
-        return Ok(Quoted {
-            start,
-            end,
-            escaped: false,
-        });
-    }
-    scan_slowly(bytes, start, end)
+    let stop = next_stop(bytes, start);
+    let escaped = bytes.get(stop) != Some(&b'"');
+    let end = if escaped { escaped_end(bytes, stop)? } else { stop };
+    Ok(Quoted { start, end, escaped })
 }
 
 /// Finds the closing quote of a string that is known to be valid; the end of the text if there is none.
@@ -90,32 +85,17 @@ pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// The rest of a string that holds an escape, or that lies within a block of the text's end.
+/// The closing quote of a string whose first escape begins at `at`.
 #[inline(never)]
-fn scan_slowly(bytes: &[u8], start: usize, mut at: usize) -> Result<Quoted, Fault> {
-    let mut escaped = false;
+fn escaped_end(bytes: &[u8], mut at: usize) -> Result<usize, Fault> {
     loop {
+        at = match bytes.get(at) {
+            Some(b'"') => return Ok(at),
+            Some(b'\\') => escape_end(bytes, at)?,
+            Some(_) => return Err(Fault::new(at, Problem::Control)),
+            None => return Err(Fault::new(at, Problem::EndInString)),
+        };
         at = next_stop(bytes, at);
-        match bytes.get(at) {
-            Some(b'"') => {
-                return Ok(Quoted {
-                    start,
-                    end: at,
-                    escaped,
-                });
-            }
-            Some(b'\\') => {
-                escaped = true;
-                at = escape_end(bytes, at)?;
-            }
-            Some(_) => {
-                return Err(Fault::grammar(
-                    at,
-                    "a control character stands unescaped in a string",
-                ));
-            }
-            None => return Err(Fault::grammar(at, "the text ends inside a string")),
-        }
     }
 }
 
@@ -124,16 +104,16 @@ fn escape_end(bytes: &[u8], at: usize) -> Result<usize, Fault> {
     match bytes.get(at + 1) {
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
         Some(b'u') => unicode_escape_end(bytes, at),
-        Some(_) => Err(Fault::grammar(at, "a string has an unknown escape")),
-        None => Err(Fault::grammar(at + 1, "the text ends inside a string")),
+        Some(_) => Err(Fault::new(at, Problem::Escape)),
+        None => Err(Fault::new(at + 1, Problem::EndInString)),
     }
 }
 
 /// The offset after a `\uXXXX`, which must be a pair of them where the first is a high surrogate.
 fn unicode_escape_end(bytes: &[u8], at: usize) -> Result<usize, Fault> {
-    let lone = Err(Fault::grammar(at, "a string has half a surrogate pair"));
+    let lone = Err(Fault::new(at, Problem::HalfPair));
     let Some(first) = code_unit(bytes, at) else {
-        return Err(Fault::grammar(at, "a \\u escape lacks four hexadecimal digits"));
+        return Err(Fault::new(at, Problem::HexDigits));
     };
     match first {
         0xD800..0xDC00 => match code_unit(bytes, at + 6) {
@@ -179,7 +159,7 @@ fn decode_unicode_escape(escape: &[u8]) -> (char, usize) {
 }
 
 /// The offset of the next quote, backslash or control character at or after `at`; the text's length if none.
-#[inline]
+#[inline(always)]
 fn next_stop(bytes: &[u8], mut at: usize) -> usize {
     for _ in 0..SHORT_WORDS {
         let Some(word) = word_at(bytes, at) else {

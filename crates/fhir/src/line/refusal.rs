@@ -109,12 +109,12 @@ impl Breach {
 impl From<Fault> for Breach {
     #[cold]
     fn from(fault: Fault) -> Self {
-        let rule = match fault.kind {
+        let rule = match fault.kind() {
             FaultKind::Grammar => Rule::Json,
             FaultKind::Trailing => Rule::TrailingText,
             FaultKind::DuplicateKey => Rule::DuplicateKey,
             FaultKind::Depth => Rule::Depth,
         };
-        Self::new(rule, fault.at, fault.what)
+        Self::new(rule, fault.at(), fault.message())
     }
 }
