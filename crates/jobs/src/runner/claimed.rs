@@ -83,8 +83,9 @@ impl Core {
         };
         let overdue = async {
             let reason = stop.stopped().await;
-            let drain = Duration::from_secs(self.settings.drain_secs);
-            self.clock.sleep_until(self.clock.now().plus(drain)).await;
+            self.clock
+                .sleep_until(self.clock.now().plus(self.settings.drain()))
+                .await;
             reason
         };
         tokio::select! {

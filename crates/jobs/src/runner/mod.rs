@@ -18,6 +18,9 @@ use crate::{
     Claim, Clock, Error, ErrorKind, Handler, JobStore, StopReason, StopSignal, Wake, wake::Listener,
 };
 
+/// How long the store may take at a shutdown, after the handlers have stopped, until it is given up.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
+
 /// Runs jobs until it is told to shut down.
 pub struct Runner {
     core: Arc<Core>,
@@ -88,6 +91,7 @@ impl Runner {
     ///
     /// # Errors
     /// The store's, when the leftovers of this worker's last life cannot be freed at the start.
+    /// [`ErrorKind::Unavailable`] when the store gave no answer for so long that the leases are left to run out.
     /// [`ErrorKind::Store`] when a task of the runner panicked; the others were shut down in order.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
         let core = self.core;
@@ -104,8 +108,16 @@ impl Runner {
             }
         }
         core.shutdown.stop(StopReason::Shutdown);
-        while let Some(ended) = tasks.join_next().await {
-            panicked |= ended.is_err();
+        let drain_end = core.clock.now().plus(core.settings.drain() + SETTLE_MAX);
+        while !tasks.is_empty() {
+            tokio::select! {
+                biased;
+                Some(ended) = tasks.join_next() => panicked |= ended.is_err(),
+                () = core.clock.sleep_until(drain_end) => {
+                    tasks.shutdown().await;
+                    return Err(Error::new(ErrorKind::Unavailable, "the job store did not answer at the shutdown"));
+                }
+            }
         }
         match panicked {
             true => Err(Error::new(ErrorKind::Store, "a task of the job runner panicked")),

@@ -69,6 +69,10 @@ impl RunnerSettings {
         Duration::from_secs(self.poll_secs)
     }
 
+    pub(super) fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_secs)
+    }
+
     pub(super) fn check(&self, has_handler: impl Fn(&str) -> bool) -> Result<(), Error> {
         let invalid = |what: String| Err(Error::new(ErrorKind::Invalid, what));
         for lane in &self.lanes {

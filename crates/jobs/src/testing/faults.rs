@@ -126,6 +126,10 @@ impl Faults {
 
     fn set_doom(&self, doom: Doom) {
         let mut state = self.lock();
+        if state.dead {
+            // Another call that was under way when the process died cannot tell it to shut down any more.
+            return;
+        }
         state.doom = Some(doom);
         state.dead = doom == Doom::Crash;
         drop(state);

@@ -251,6 +251,25 @@ async fn handler_that_does_not_stop_is_dropped_when_the_drain_time_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn store_without_answer_does_not_hold_up_the_shutdown_for_ever() {
+    let bench = Bench::new();
+    // Call 0 is the start, call 1 the claim.
+    let process = bench.start_on(
+        bench.faulty(Faults::new([(1, Fault::FreezeBefore(100_000))])),
+        bench.settings(),
+    );
+    bench.pass(Duration::from_secs(1)).await;
+    let asked = Instant::now();
+    let ended = process.shut_down().await;
+    assert_eq!(ended.map_err(|error| error.kind()), Err(ErrorKind::Unavailable));
+    assert_eq!(
+        asked.elapsed().as_secs(),
+        40,
+        "the drain time, and ten seconds for the store"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn expired_job_is_removed_once_its_files_are_free() {
     let bench = Bench::new();
     let id = bench.create("count 1").await;

@@ -36,3 +36,9 @@ fn same_seed_replays_the_same_run() {
         assert_eq!(simulate(seed, disk()), simulate(seed, disk()));
     }
 }
+
+#[test]
+fn process_that_died_is_not_told_to_shut_down() {
+    // At this seed one call killed the process while another was about to tell it to shut down; the run never ended.
+    simulate(13_799, disk());
+}
