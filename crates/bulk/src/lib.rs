@@ -1,1 +1,6 @@
 //! See the crate description.
+
+mod error;
+pub mod import;
+
+pub use error::{Error, ErrorKind, Result};

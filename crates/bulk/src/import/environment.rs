@@ -1,0 +1,58 @@
+//! What all threads of one import share.
+
+use std::sync::Arc;
+
+use fhirhose_jobs::StopSignal;
+use fhirhose_store::{OutputName, OutputWriter, Store};
+use tokio::runtime::Handle;
+
+use super::refused::part_settings;
+use super::settings::ImportSettings;
+use super::source::Fetch;
+use super::spec::ImportSpec;
+use crate::{Error, Result};
+
+/// What all threads of one claim of one import share; nothing in it changes but the signal.
+pub(super) struct Environment {
+    pub(super) store: Store,
+    pub(super) spec: ImportSpec,
+    pub(super) settings: ImportSettings,
+    pub(super) fetch: Option<Arc<dyn Fetch>>,
+    /// The job's id as text, which names its files.
+    pub(super) job: String,
+    /// The number of the claim, which keeps the files of two attempts apart.
+    pub(super) fence: u64,
+    /// Ends all threads: set when the job must stop, or when one of them failed.
+    pub(super) halt: StopSignal,
+    pub(super) runtime: Handle,
+}
+
+impl Environment {
+    /// Where the run of an item lies.
+    pub(super) fn run_place(&self, item: u64) -> String {
+        format!("{}-{}-{item}.run", self.job, self.fence)
+    }
+
+    /// Starts a file that only this job reads, and that its checkpoint will name.
+    pub(super) fn create_part(&self, item: u64, kind: &str) -> Result<OutputWriter> {
+        let name = self.part(&format!("{}-{item}.{kind}", self.fence))?;
+        Ok(self.store.outputs().create(&name, &part_settings())?)
+    }
+
+    /// The full name of such a file.
+    pub(super) fn part(&self, file: &str) -> Result<OutputName> {
+        Ok(OutputName::new(&parts_of(&self.job), file)?)
+    }
+
+    /// Fails when the work is to stop.
+    pub(super) fn check(&self) -> Result<()> {
+        self.halt
+            .stopping()
+            .map_or(Ok(()), |reason| Err(Error::stopped(reason)))
+    }
+}
+
+/// The name under which a job keeps files beside those that clients may fetch.
+pub(super) fn parts_of(job: &str) -> String {
+    format!("{job}-parts")
+}
