@@ -1,1 +1,28 @@
-//! See the crate description.
+//! A Data Consumer's client: fetches what lies behind a URL, kicks off exports, polls them, downloads and proves their files.
+//!
+//! [`Http`] is the connection with its limits; [`Http::fetch`] gives the bytes as they were sent, from any offset. [`Export`] is one
+//! export on a server: [`Export::kick_off`], [`Export::poll`], [`Export::download`], [`Export::delete`].
+//! It does not decide how often to try again: its callers do, by [`ErrorKind`].
+//!
+//! ```no_run
+//! # async fn example() -> fhirhose_client::Result<()> {
+//! use fhirhose_client::{Export, Http, HttpSettings, Poll};
+//!
+//! let http = Http::new(&HttpSettings::default())?;
+//! let export = Export::kick_off(&http, "http://127.0.0.1:8080/fhir/$export").await?;
+//! if let Poll::Done(manifest) = export.poll(&http).await? {
+//!     for file in &manifest.output {
+//!         export.download(&http, file, std::path::Path::new("Patient.ndjson"), &|_| ()).await?;
+//!     }
+//! }
+//! # Ok(()) }
+//! ```
+
+mod error;
+mod export;
+mod http;
+mod retry_after;
+
+pub use error::{Error, ErrorKind, Result};
+pub use export::{Downloaded, Export, Poll};
+pub use http::{ByteStream, Fetched, Http, HttpSettings};

@@ -64,7 +64,11 @@ pub fn decode(key: &[u8]) -> Option<KeyParts> {
     let resource_type = ResourceType::from_code(code)?;
     let (owner, rest) = split_owner(rest)?;
     let (id, rest) = split_id(rest)?;
-    rest.is_empty().then_some(KeyParts { resource_type, owner, id })
+    rest.is_empty().then_some(KeyParts {
+        resource_type,
+        owner,
+        id,
+    })
 }
 
 /// Splits an owner off the front of `bytes`; gives it and the rest.
@@ -149,7 +153,12 @@ mod tests {
     #[test]
     fn keys_come_apart_as_they_were_put_together() {
         let uuid = "62247e85-c8c1-4047-90b3-e0b3a9c59600";
-        for (owner, id) in [(None, uuid), (Some(uuid), "a.b-1"), (Some("p"), &uuid.to_uppercase()), (Some("1"), "2")] {
+        for (owner, id) in [
+            (None, uuid),
+            (Some(uuid), "a.b-1"),
+            (Some("p"), &uuid.to_uppercase()),
+            (Some("1"), "2"),
+        ] {
             let mut key = Vec::new();
             encode(ResourceType::PATIENT, owner, id, &mut key);
             let parts = decode(&key).expect("a key that was just made");

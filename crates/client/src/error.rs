@@ -1,0 +1,62 @@
+//! What can go wrong between this client and a server.
+
+use std::error::Error as StdError;
+
+/// The crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What a caller can act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The URL is not one, or of a scheme that is not http or https.
+    Url,
+    /// No connection, a time-out, or a body that ended short: trying again may help.
+    Unreachable,
+    /// The server refuses: a 4xx other than 408 and 429.
+    Refused,
+    /// The server has trouble or asks to come back later: 408, 429, 5xx.
+    Busy,
+    /// The answer is not what the standard says.
+    Protocol,
+    /// What lay behind the URL is another thing than before.
+    Changed,
+    /// What arrived is not what was announced: lines, type, JSON.
+    Corrupt,
+    /// The local disk failed.
+    Disk,
+}
+
+/// Is the one error of this crate. Its text names the server and the path, never a query, for queries can hold secrets.
+#[derive(Debug, thiserror::Error)]
+#[error("{context}")]
+pub struct Error {
+    kind: ErrorKind,
+    context: String,
+    #[source]
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// Makes an error; `context` says what was being done and to what.
+    pub fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
+        Self { kind, context: context.into(), source: None }
+    }
+
+    /// Adds what caused it.
+    #[must_use]
+    pub fn caused_by(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+
+    /// What a caller can act on.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Makes an error out of the HTTP library's, without the URL that it would print.
+    pub(crate) fn transport(context: String, source: reqwest::Error) -> Self {
+        let kind = if source.is_builder() { ErrorKind::Url } else { ErrorKind::Unreachable };
+        Self::new(kind, context).caused_by(source.without_url())
+    }
+}

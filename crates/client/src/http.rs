@@ -1,0 +1,147 @@
+//! The connection: limits, redirects, and [`Http::fetch`], which gives bytes as they were sent.
+
+use crate::{Error, ErrorKind, Result};
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, RANGE};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, StatusCode};
+use std::pin::Pin;
+use std::time::Duration;
+use url::Url;
+
+/// Bytes as they arrive. An error ends the stream; a body that is shorter than announced is an error.
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
+
+/// Limits of the connection.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// How long a connection may take to be made, in seconds.
+    pub connect_timeout_secs: u64,
+    /// How long a server may send nothing, in seconds.
+    pub read_timeout_secs: u64,
+    /// How many redirects are followed. Credentials never go along to another host.
+    pub redirects_max: usize,
+    /// What the client calls itself.
+    pub user_agent: String,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        let user_agent = concat!("fhirhose/", env!("CARGO_PKG_VERSION")).to_owned();
+        Self { connect_timeout_secs: 10, read_timeout_secs: 60, redirects_max: 5, user_agent }
+    }
+}
+
+/// A client for any number of servers; clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Http {
+    client: Client,
+}
+
+/// The beginning of an answer to [`Http::fetch`].
+pub struct Fetched {
+    /// The offset of the first byte of `stream`: what was asked for, or 0 when the server sent everything.
+    pub from: u64,
+    /// The strong ETag of the whole, if the server gave one: good for `if_range`.
+    pub etag: Option<String>,
+    /// The length of the whole, if it is known.
+    pub length: Option<u64>,
+    /// The bytes.
+    pub stream: ByteStream,
+}
+
+impl Http {
+    /// Makes a client: TLS by rustls with the operating system's roots.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unreachable`] when the TLS roots of this machine cannot be read.
+    pub fn new(settings: &HttpSettings) -> Result<Self> {
+        // Another part of the process may have chosen a provider already; that one is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .connect_timeout(Duration::from_secs(settings.connect_timeout_secs))
+            .read_timeout(Duration::from_secs(settings.read_timeout_secs))
+            .redirect(Policy::limited(settings.redirects_max))
+            .user_agent(&settings.user_agent)
+            .build()
+            .map_err(|source| Error::transport("setting up the HTTP client".to_owned(), source))?;
+        Ok(Self { client })
+    }
+
+    /// Fetches what lies behind a URL as it was sent, from byte `from` on where the server can do so.
+    ///
+    /// `if_range` is the strong ETag of an earlier answer: when it no longer matches, the server sends everything.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Url`], [`ErrorKind::Unreachable`], [`ErrorKind::Refused`], [`ErrorKind::Busy`].
+    pub async fn fetch(&self, url: &str, from: u64, if_range: Option<&str>) -> Result<Fetched> {
+        let url = parse(url)?;
+        let place = name(&url);
+        let mut request = self.client.get(url).header(ACCEPT_ENCODING, "identity");
+        if from > 0 {
+            request = request.header(RANGE, format!("bytes={from}-"));
+            if let Some(etag) = if_range {
+                request = request.header(IF_RANGE, etag);
+            }
+        }
+        let sent = request.send().await;
+        let response = sent.map_err(|source| Error::transport(format!("fetching {place}"), source))?;
+        let partial = response.status() == StatusCode::PARTIAL_CONTENT;
+        let response = accepted(response, &place)?;
+        let sent_from = if partial { content_range_start(response.headers(), &place)? } else { 0 };
+        if sent_from != 0 && sent_from != from {
+            return Err(Error::new(ErrorKind::Protocol, format!("fetching {place}: another range than asked for")));
+        }
+        let length = response.content_length().map(|length| length + sent_from);
+        let etag = header(response.headers(), ETAG.as_str()).filter(|etag| !etag.starts_with("W/"));
+        Ok(Fetched { from: sent_from, etag, length, stream: body(response, place) })
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// Parses an absolute http or https URL.
+pub(crate) fn parse(url: &str) -> Result<Url> {
+    let parsed = Url::parse(url).map_err(|source| Error::new(ErrorKind::Url, "reading a URL").caused_by(source))?;
+    if !matches!(parsed.scheme(), "http" | "https") {
+        return Err(Error::new(ErrorKind::Url, format!("a URL of scheme `{}` cannot be fetched", parsed.scheme())));
+    }
+    Ok(parsed)
+}
+
+/// Names a URL in messages: without query, user and password.
+pub(crate) fn name(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{host}{port}{}", url.scheme(), url.path())
+}
+
+/// Gives the answer if it is a success, else an error with the status.
+pub(crate) fn accepted(response: Response, place: &str) -> Result<Response> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let busy = status.is_server_error()
+        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+    let kind = if busy { ErrorKind::Busy } else { ErrorKind::Refused };
+    Err(Error::new(kind, format!("{place} answers {status}")))
+}
+
+pub(crate) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+fn content_range_start(headers: &HeaderMap, place: &str) -> Result<u64> {
+    let range = header(headers, CONTENT_RANGE.as_str());
+    let start = range.as_deref().and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
+    start.ok_or_else(|| Error::new(ErrorKind::Protocol, format!("fetching {place}: a part without its range")))
+}
+
+fn body(response: Response, place: String) -> ByteStream {
+    let chunks = response.bytes_stream();
+    Box::pin(chunks.map(move |chunk| chunk.map_err(|source| Error::transport(format!("reading {place}"), source))))
+}
