@@ -4,6 +4,8 @@
 //! Small objects are checked name by name. Larger ones are sorted once at their end, so that an object of a
 //! million members costs n·log n and no choice of names can make it cost more.
 
+use std::borrow::Cow;
+
 use super::{Fault, Problem, string::decode};
 
 /// Objects of up to this many members are checked as they are read.
@@ -52,6 +54,11 @@ impl Key {
     fn means(self, text: &str, name: &str) -> bool {
         let raw = self.raw(text);
         raw == name || decode(raw) == name
+    }
+
+    /// What the raw text means.
+    fn name(self, text: &str) -> Cow<'_, str> {
+        decode(self.raw(text))
     }
 }
 
@@ -107,34 +114,32 @@ const fn mix(first: u64, last: u64, length: usize) -> u64 {
 /// The names of all objects that are open, the innermost object's last.
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
-    fingerprints: Vec<u64>,
-    spans: Vec<(u32, u32)>,
+    keys: Vec<Key>,
 }
 
 impl Keys {
     /// Forgets all names, and gives memory back that an unusual text has claimed.
     pub(crate) fn clear(&mut self) {
-        self.fingerprints.clear();
-        self.spans.clear();
-        self.fingerprints.shrink_to(KEPT_KEYS_MAX);
-        self.spans.shrink_to(KEPT_KEYS_MAX);
+        self.keys.clear();
+        self.keys.shrink_to(KEPT_KEYS_MAX);
     }
 
     /// How many names are held: where the names of an object that opens now begin.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.fingerprints.len()
+        self.keys.len()
     }
 
     /// Adds a name to the object whose names begin at `first`.
     #[inline]
     pub(crate) fn add(&mut self, text: &str, first: usize, key: Key) -> Result<(), Fault> {
-        let earlier = self.fingerprints.get(first..).unwrap_or_default();
-        if earlier.len() < SMALL_MEMBERS_MAX && earlier.contains(&key.fingerprint) {
-            self.compare(text, first, key)?;
+        let earlier = self.keys.get(first..).unwrap_or_default();
+        if earlier.len() < SMALL_MEMBERS_MAX
+            && earlier.iter().any(|other| other.fingerprint == key.fingerprint)
+        {
+            compare(text, earlier, key)?;
         }
-        self.fingerprints.push(key.fingerprint);
-        self.spans.push((key.start, key.end));
+        self.keys.push(key);
         Ok(())
     }
 
@@ -142,41 +147,37 @@ impl Keys {
     #[inline]
     pub(crate) fn close(&mut self, text: &str, first: usize) -> Result<(), Fault> {
         if self.len() - first > SMALL_MEMBERS_MAX {
-            self.check_large(text, first)?;
+            check_large(text, &mut self.keys[first..])?;
         }
-        self.fingerprints.truncate(first);
-        self.spans.truncate(first);
+        self.keys.truncate(first);
         Ok(())
     }
-
-    #[cold]
-    fn compare(&self, text: &str, first: usize, key: Key) -> Result<(), Fault> {
-        let name = decode(key.raw(text));
-        let twice = (self.fingerprints[first..].iter().zip(&self.spans[first..]))
-            .any(|(&fingerprint, &span)| fingerprint == key.fingerprint && decode(raw(text, span)) == name);
-        if twice { Err(duplicate(key.start)) } else { Ok(()) }
-    }
-
-    #[cold]
-    fn check_large(&mut self, text: &str, first: usize) -> Result<(), Fault> {
-        let spans = &mut self.spans[first..];
-        spans.sort_unstable_by(|&a, &b| decode(raw(text, a)).cmp(&decode(raw(text, b))));
-        let second = (spans.windows(2))
-            .filter(|pair| decode(raw(text, pair[0])) == decode(raw(text, pair[1])))
-            .map(|pair| pair[0].0.max(pair[1].0))
-            .min();
-        second.map_or(Ok(()), |start| Err(duplicate(start)))
-    }
 }
 
-fn raw(text: &str, (start, end): (u32, u32)) -> &str {
-    text.get(start as usize..end as usize).unwrap_or_default()
+#[cold]
+fn compare(text: &str, earlier: &[Key], key: Key) -> Result<(), Fault> {
+    let name = key.name(text);
+    let twice = earlier
+        .iter()
+        .any(|other| other.fingerprint == key.fingerprint && other.name(text) == name);
+    if twice { Err(duplicate(key)) } else { Ok(()) }
 }
 
-fn duplicate(start: u32) -> Fault {
+#[cold]
+fn check_large(text: &str, keys: &mut [Key]) -> Result<(), Fault> {
+    keys.sort_unstable_by(|a, b| a.name(text).cmp(&b.name(text)).then(a.start.cmp(&b.start)));
+    let twice = keys
+        .windows(2)
+        .filter(|pair| pair[0].name(text) == pair[1].name(text));
+    twice
+        .map(|pair| pair[1])
+        .min_by_key(|key| key.start)
+        .map_or(Ok(()), |key| Err(duplicate(key)))
+}
+
+fn duplicate(key: Key) -> Fault {
     // The name's opening quote stands one byte before it.
-    let at = (start as usize).saturating_sub(1);
-    Fault::new(at, Problem::NameTwice)
+    Fault::new((key.start as usize).saturating_sub(1), Problem::NameTwice)
 }
 
 #[cfg(test)]
