@@ -1,5 +1,5 @@
 //! Runs the laws over the corpus and seeded mutations of it for a bounded time, with stable Rust and no instrumentation:
-//! `cargo run --release --no-default-features --bin bounded -- [target|all] [seconds] [seed]`.
+//! `cargo run --release --no-default-features --features bounded --bin bounded -- [target|all] [seconds] [seed]`.
 //!
 //! The seed is printed first; the same seed and corpus give the same inputs in the same order. A broken law is written
 //! to `artifacts/<target>/` and ends the run with an error. This finds less than libFuzzer, which sees coverage, and
