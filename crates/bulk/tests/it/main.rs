@@ -1,0 +1,3 @@
+//! Integration tests of the bulk operations; modules mirror `src/`.
+
+mod generate;
