@@ -38,7 +38,7 @@ pub(super) const COHORTS: [Cohort; 5] = [
     Cohort::Inactive,
 ];
 
-/// The id of the cohort of everyone.
+/// The id of the cohort of everyone, or of the first 50,000 patients of a larger population: a Group is one line.
 pub const GROUP_ALL: &str = "demo-all";
 /// The id of the cohort of everyone whose diabetes has begun.
 pub const GROUP_DIABETES: &str = "demo-diabetes";
