@@ -8,6 +8,7 @@ mod error;
 mod folder;
 pub mod key;
 mod maintenance;
+mod outline;
 mod outputs;
 mod read;
 pub mod run;
@@ -21,6 +22,7 @@ pub use compact::Chore;
 pub use error::{Error, ErrorKind, Result};
 pub use folder::{DataFolder, Holder, OpenMode, RunFile, put_durable};
 pub use maintenance::{MAINTENANCE, Maintenance};
+pub use outline::Outline;
 pub use outputs::{
     Deletion, Durability, Encoding, Hashing, OutputFile, OutputName, OutputReader, OutputSettings,
     OutputStore, OutputStream, OutputWriter, PlainFolder, Upload,

@@ -180,9 +180,9 @@ impl Store {
     /// [`Invalid`](crate::ErrorKind::Invalid) for a range that is not within one type; what reading gives.
     pub async fn scan(&self, request: ScanRequest) -> Result<Scan> {
         let files = Arc::clone(&self.inner.files);
-        let range = request.range.clone();
+        let (range, snapshot, after) = (request.range.clone(), request.snapshot, request.after);
         Scan::prepare(&*self.inner.catalog, files, request, || {
-            self.layout(move |run| holds_range(run, &range))
+            self.layout(move |run| run.oldest <= snapshot && run.newest > after && holds_range(run, &range))
         })
         .await
     }

@@ -186,7 +186,7 @@ fn versioned(key: &[u8], sequence: Sequence) -> Vec<u8> {
 }
 
 /// The blocks of a run that may hold a row of the request.
-fn choose_blocks(handle: &RunHandle, request: &ScanRequest) -> Vec<usize> {
+pub(crate) fn choose_blocks(handle: &RunHandle, request: &ScanRequest) -> Vec<usize> {
     let record = &handle.record;
     if record.oldest > request.snapshot || record.newest <= request.after {
         return Vec::new();
