@@ -1,6 +1,7 @@
 //! See the crate description.
 
 mod error;
+pub mod export;
 pub mod generate;
 pub mod import;
 

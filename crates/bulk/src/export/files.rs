@@ -1,0 +1,176 @@
+//! Writes lines into files of bounded size: [`Place`], [`FileCutter`].
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use fhirhose_store::{Hashing, OutputName, OutputSettings, OutputStore, OutputWriter, PlainFolder};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use super::parts::{Crew, Event};
+use super::state::Next;
+
+/// Lines are gathered to so many bytes before they are hashed and written: they stay in the processor's cache.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// A buffer that a huge resource made grow beyond this is given back.
+const BUFFER_KEPT_BYTES: usize = 4 << 20;
+
+/// Where the files of one export are made.
+pub(super) enum Place {
+    /// The store's outputs, below the job's name.
+    Outputs {
+        outputs: OutputStore,
+        job: String,
+        settings: OutputSettings,
+    },
+    /// A folder beside the finished files.
+    Folder { staging: PlainFolder, hashing: Hashing },
+}
+
+impl Place {
+    /// Starts a file. On a blocking thread, within the runtime.
+    pub(super) fn create(&self, name: &str) -> fhirhose_store::Result<OutputWriter> {
+        match self {
+            Self::Outputs {
+                outputs,
+                job,
+                settings,
+            } => outputs.create(&OutputName::new(job, name)?, settings),
+            Self::Folder { staging, hashing } => staging.create(name, *hashing),
+        }
+    }
+}
+
+/// Takes the lines of a part, and begins another file where the next line would make one too long.
+///
+/// A file is begun with its first line, so none is empty. Finished files are told to the coordinator in their order, once they
+/// are in their place; meanwhile the part goes on.
+pub(super) struct FileCutter<'a> {
+    crew: &'a Arc<Crew>,
+    part: usize,
+    type_name: &'static str,
+    /// Lines of the present file that are not written yet.
+    buffer: Vec<u8>,
+    file: Option<OutputWriter>,
+    /// The text of the present file, the buffer included.
+    file_bytes: u64,
+    files: usize,
+    /// The file before, on its way to its place.
+    finishing: Option<JoinHandle<()>>,
+}
+
+impl<'a> FileCutter<'a> {
+    /// Begins after `files` files of the part.
+    pub(super) fn new(crew: &'a Arc<Crew>, part: usize, type_name: &'static str, files: usize) -> Self {
+        Self {
+            crew,
+            part,
+            type_name,
+            buffer: Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4),
+            file: None,
+            file_bytes: 0,
+            files,
+            finishing: None,
+        }
+    }
+
+    /// Adds one line: `write` appends it, with its line end; `key` is where the part would go on with it.
+    ///
+    /// # Errors
+    /// What writing gives. It breaks when the export is to stop.
+    pub(super) fn line(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>),
+        key: impl FnOnce() -> Vec<u8>,
+    ) -> fhirhose_store::Result<ControlFlow<()>> {
+        let start = self.buffer.len();
+        write(&mut self.buffer);
+        let line_bytes = (self.buffer.len() - start) as u64;
+        if self.file_bytes > 0 && self.file_bytes + line_bytes > self.crew.file_bytes_max {
+            self.write_out(start)?;
+            if self.end_file(Next::Key(key())).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        self.file_bytes += line_bytes;
+        if self.buffer.len() < BUFFER_BYTES {
+            return Ok(ControlFlow::Continue(()));
+        }
+        self.write_out(self.buffer.len())?;
+        Ok(self.crew.go_on())
+    }
+
+    /// Ends the last file, and with it the part.
+    pub(super) fn finish(mut self) -> fhirhose_store::Result<()> {
+        self.write_out(self.buffer.len())?;
+        // When the export is to stop nobody listens any more, and what was not told was not done.
+        let _ = match self.file {
+            Some(_) => self.end_file(Next::Done),
+            None => self.tell_done(),
+        };
+        Ok(())
+    }
+
+    /// Writes the first `end` bytes of the buffer.
+    fn write_out(&mut self, end: usize) -> fhirhose_store::Result<()> {
+        if end == 0 {
+            return Ok(());
+        }
+        if self.file.is_none() {
+            let name = self.crew.file_name(self.part, self.files, self.type_name);
+            self.file = Some(self.crew.place.create(&name)?);
+        }
+        let file = self.file.as_mut().expect("it was begun just now");
+        file.write(&self.buffer[..end])?;
+        self.buffer.drain(..end);
+        if self.buffer.is_empty() && self.buffer.capacity() > BUFFER_KEPT_BYTES {
+            self.buffer = Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4);
+        }
+        self.crew.wrote(self.part, end as u64);
+        Ok(())
+    }
+
+    /// Lets another thread bring the present file to its place, after the one before.
+    fn end_file(&mut self, next: Next) -> ControlFlow<()> {
+        let Some(file) = self.file.take() else {
+            return ControlFlow::Continue(());
+        };
+        self.file_bytes = 0;
+        self.files += 1;
+        let runtime = Handle::current();
+        let Ok(permit) = runtime.block_on(Arc::clone(&self.crew.finishing).acquire_owned()) else {
+            return ControlFlow::Break(());
+        };
+        let (crew, part, before) = (Arc::clone(self.crew), self.part, self.finishing.take());
+        self.finishing = Some(runtime.clone().spawn_blocking(move || {
+            if before.is_some_and(|before| runtime.block_on(before).is_err()) {
+                return;
+            }
+            let finished = file.finish();
+            drop(permit);
+            crew.tell(match finished {
+                Ok(file) => Event::Advanced {
+                    part,
+                    file: Some(file),
+                    next,
+                },
+                Err(error) => Event::Failed(error.into()),
+            });
+        }));
+        self.crew.go_on()
+    }
+
+    /// Tells that the part ends behind its last file.
+    fn tell_done(&mut self) -> ControlFlow<()> {
+        let before = self.finishing.take();
+        if before.is_none_or(|before| Handle::current().block_on(before).is_ok()) {
+            self.crew.tell(Event::Advanced {
+                part: self.part,
+                file: None,
+                next: Next::Done,
+            });
+        }
+        self.crew.go_on()
+    }
+}

@@ -1,0 +1,27 @@
+//! Export: the resources of a system, of all patients, of a Group or of one patient as NDJSON files.
+//!
+//! [`submit_export`] records an [`ExportSpec`] as a job of the kind [`EXPORT`]; an [`ExportHandler`] runs it and returns an
+//! [`ExportResult`]. It takes a snapshot of the store (its first checkpoint: `transactionTime` never changes), finds out whose
+//! resources are wanted, cuts the work into parts, writes the parts' files in parallel, and numbers them at the end. Each
+//! finished file may become part of a checkpoint; a worker that takes over makes the unfinished ones anew, the same bytes.
+//!
+//! Files go to the store's outputs, for a server, or straight into a folder as plain files. This module knows no HTTP: what the
+//! manifest's URLs are, the caller says ([`ExportResult::manifest`]).
+
+mod cohort;
+mod deleted;
+mod files;
+mod folder;
+mod handler;
+mod part;
+mod parts;
+mod plan;
+mod result;
+mod settings;
+mod spec;
+mod state;
+
+pub use handler::ExportHandler;
+pub use result::{ExportResult, FileKind, ResultFile};
+pub use settings::ExportSettings;
+pub use spec::{EXPORT, ExportSpec, FILE_BYTES_MAX, Target, submit_export};

@@ -1,0 +1,310 @@
+//! Makes the parts of an export, several at a time, and writes checkpoints of what is finished.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fhirhose_fhir::export_request::ExportRequest;
+use fhirhose_jobs::{Checkpoint, Failure, JobContext, JobError, Progress, StopReason, StopSignal, Timestamp};
+use fhirhose_store::{OutputFile, Store};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::cohort::Whose;
+use super::files::Place;
+use super::part::run_part;
+use super::settings::ExportSettings;
+use super::state::{Next, Part, State, Work};
+use crate::Error;
+
+/// What threads may have told before the coordinator listens.
+const EVENTS_MAX: usize = 256;
+
+/// How long an export waits before it is tried again after a thread panicked.
+const PANIC_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the threads of one export share.
+pub(super) struct Crew {
+    pub(super) store: Store,
+    pub(super) place: Place,
+    pub(super) request: ExportRequest,
+    pub(super) whose: Whose,
+    pub(super) state: State,
+    pub(super) file_bytes_max: u64,
+    /// The number of the claim, which names files: a worker that was thought dead must not write into those of the living one.
+    pub(super) fence: u64,
+    /// Bounds how many finished files are on their way to their place; never closed.
+    pub(super) finishing: Arc<Semaphore>,
+    /// Parts that nobody has begun, largest first. Filled before the threads start; they take from the front.
+    waiting: Mutex<VecDeque<(usize, Part)>>,
+    /// Set by the coordinator when a part has failed.
+    failed: AtomicBool,
+    /// Set by the runner; the threads look at it themselves.
+    stop: StopSignal,
+    /// Where threads tell what they did. It is the last field, so that the coordinator hears the end only when all else is gone.
+    events: mpsc::Sender<Event>,
+}
+
+/// What a thread tells.
+pub(super) enum Event {
+    /// So much text was written; for progress only.
+    Wrote { part: usize, bytes: u64 },
+    /// A part got so far; `file` is in its place.
+    Advanced {
+        part: usize,
+        file: Option<OutputFile>,
+        next: Next,
+    },
+    /// Something went wrong for good.
+    Failed(Error),
+}
+
+/// What all exports of one claim need, made once.
+pub(super) struct Order {
+    pub(super) store: Store,
+    pub(super) place: Place,
+    pub(super) request: ExportRequest,
+    pub(super) whose: Whose,
+    pub(super) state: State,
+    pub(super) file_bytes_max: u64,
+}
+
+impl Crew {
+    fn new(
+        order: Order,
+        parts: &[Part],
+        context: &JobContext,
+        settings: &ExportSettings,
+    ) -> (Arc<Self>, mpsc::Receiver<Event>) {
+        let (events, inbox) = mpsc::channel(EVENTS_MAX);
+        let mut waiting: Vec<(usize, Part)> = parts
+            .iter()
+            .cloned()
+            .enumerate()
+            .filter(|(_, part)| part.next != Next::Done)
+            .collect();
+        // The largest first: at the end all threads have something to do.
+        waiting.sort_by_key(|(number, part)| (std::cmp::Reverse(part.text_bytes_max), *number));
+        let crew = Self {
+            store: order.store,
+            place: order.place,
+            request: order.request,
+            whose: order.whose,
+            state: order.state,
+            file_bytes_max: order.file_bytes_max,
+            fence: context.lease().fence,
+            finishing: Arc::new(Semaphore::new(settings.files_finishing_max.max(1))),
+            waiting: Mutex::new(waiting.into()),
+            failed: AtomicBool::new(false),
+            stop: context.stop_signal().clone(),
+            events,
+        };
+        (Arc::new(crew), inbox)
+    }
+
+    /// Says whether to go on: cheap.
+    pub(super) fn go_on(&self) -> ControlFlow<()> {
+        match self.stop.stopping().is_some() || self.failed.load(Ordering::Relaxed) || self.events.is_closed()
+        {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Tells the coordinator; when it is gone nobody wants to know. From a blocking thread.
+    pub(super) fn tell(&self, event: Event) {
+        let _ = self.events.blocking_send(event);
+    }
+
+    /// Tells that text was written, unless the coordinator has enough to do.
+    pub(super) fn wrote(&self, part: usize, bytes: u64) {
+        let _ = self.events.try_send(Event::Wrote { part, bytes });
+    }
+
+    /// The name at rest of a part's file.
+    pub(super) fn file_name(&self, part: usize, file: usize, type_name: &str) -> String {
+        format!("{part}-{file}-{fence}.{type_name}.ndjson", fence = self.fence)
+    }
+
+    fn take_part(&self) -> Option<(usize, Part)> {
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    }
+
+    /// Makes parts until there are none or the export is to stop.
+    fn work(self: &Arc<Self>) {
+        while self.go_on().is_continue() {
+            let Some((number, part)) = self.take_part() else {
+                return;
+            };
+            if let Err(error) = run_part(self, number, &part) {
+                self.tell(Event::Failed(error));
+            }
+        }
+    }
+}
+
+/// Makes all parts that are not done; `parts` says afterwards what they came to.
+///
+/// # Errors
+/// A stop, after a checkpoint of what was finished; the first failure. All threads have ended when it returns.
+pub(super) async fn make_all(
+    order: Order,
+    parts: &mut [Part],
+    context: &JobContext,
+    settings: &ExportSettings,
+) -> Result<(), JobError> {
+    for part in parts
+        .iter_mut()
+        .filter(|part| part.work == Work::Deletions && part.next != Next::Done)
+    {
+        part.restart();
+    }
+    let threads = settings.parts_parallel.clamp(1, parts.len().max(1));
+    let (crew, inbox) = Crew::new(order, parts, context, settings);
+    let workers: Vec<_> = (0..threads)
+        .map(|_| {
+            let crew = Arc::clone(&crew);
+            tokio::task::spawn_blocking(move || crew.work())
+        })
+        .collect();
+    let mut desk = Desk::new(parts, context, settings.checkpoint_millis);
+    let listened = desk.listen(inbox, crew).await;
+    for worker in workers {
+        // A panic shows as a part that is not done.
+        let _ = worker.await;
+    }
+    // Even then: what was finished on the way to a shutdown is written down.
+    let concluded = desk.conclude().await;
+    listened.and(concluded)
+}
+
+/// Keeps what is known of the parts, and writes it down from time to time.
+struct Desk<'a> {
+    parts: &'a mut [Part],
+    context: &'a JobContext,
+    /// The text that each part wrote so far.
+    wrote_bytes: Vec<u64>,
+    rows: u64,
+    files: u64,
+    /// Parts that changed since the last checkpoint.
+    changed: Vec<usize>,
+    pause: Duration,
+    written_at: Timestamp,
+}
+
+impl<'a> Desk<'a> {
+    fn new(parts: &'a mut [Part], context: &'a JobContext, checkpoint_millis: u64) -> Self {
+        let done = parts.iter().flat_map(|part| &part.files);
+        let (rows, files) = done.fold((0, 0), |(rows, files), file| (rows + file.rows, files + 1));
+        let wrote_bytes = parts
+            .iter()
+            .map(|part| part.files.iter().map(|file| file.bytes).sum())
+            .collect();
+        Self {
+            wrote_bytes,
+            rows,
+            files,
+            changed: Vec::new(),
+            pause: Duration::from_millis(checkpoint_millis),
+            written_at: context.clock().now(),
+            parts,
+            context,
+        }
+    }
+
+    /// Hears the threads out, until the last one has ended.
+    async fn listen(&mut self, mut inbox: mpsc::Receiver<Event>, crew: Arc<Crew>) -> Result<(), JobError> {
+        // Only threads may hold the crew now: when the last one ends, so does the inbox.
+        let weak = Arc::downgrade(&crew);
+        drop(crew);
+        let mut outcome = Ok(());
+        while let Some(event) = inbox.recv().await {
+            let advanced = match event {
+                Event::Failed(error) if outcome.is_ok() => Err(JobError::from(error)),
+                Event::Failed(_) => Ok(()),
+                told => self.note(told).await,
+            };
+            if let Err(error) = advanced {
+                if let Some(crew) = weak.upgrade() {
+                    crew.failed.store(true, Ordering::Relaxed);
+                }
+                if outcome.is_ok() {
+                    outcome = Err(error);
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Takes an event over, and writes a checkpoint when it is time.
+    async fn note(&mut self, event: Event) -> Result<(), JobError> {
+        match event {
+            Event::Wrote { part, bytes } => self.wrote_bytes[part] += bytes,
+            Event::Advanced { part, file, next } => {
+                self.rows += file.as_ref().map_or(0, |file| file.rows);
+                self.files += u64::from(file.is_some());
+                self.parts[part].files.extend(file);
+                self.parts[part].next = next;
+                self.changed.push(part);
+            }
+            Event::Failed(error) => return Err(error.into()),
+        }
+        let now = self.context.clock().now();
+        let is_due = now.since(self.written_at) >= self.pause;
+        // With a pause of zero only what changed something is worth a checkpoint.
+        if is_due && !(self.pause.is_zero() && self.changed.is_empty()) {
+            self.written_at = now;
+            return self.write().await;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self) -> Result<(), JobError> {
+        let mut checkpoint = Checkpoint::new().progress(self.progress());
+        self.changed.sort_unstable();
+        self.changed.dedup();
+        for &number in &self.changed {
+            checkpoint = self.parts[number].save(number, checkpoint);
+        }
+        self.changed.clear();
+        self.context.checkpoint(checkpoint).await
+    }
+
+    /// Says what the threads came to, once they have ended.
+    async fn conclude(&mut self) -> Result<(), JobError> {
+        match self.context.stopping() {
+            Some(StopReason::Shutdown) if !self.changed.is_empty() => return self.write().await,
+            Some(reason) => return Err(JobError::Stop(reason)),
+            None => {}
+        }
+        if self.parts.iter().any(|part| part.next != Next::Done) {
+            let cause = Failure::new("panic", "a thread of the export panicked");
+            return Err(JobError::Retry {
+                after: PANIC_PAUSE,
+                cause,
+            });
+        }
+        Ok(())
+    }
+
+    /// Each part counts as much as it reads; when it is done, all of that.
+    fn progress(&self) -> Progress {
+        let shares = self
+            .parts
+            .iter()
+            .zip(&self.wrote_bytes)
+            .map(|(part, &wrote)| match part.next {
+                Next::Done => part.text_bytes_max,
+                Next::Start | Next::Key(_) => wrote.min(part.text_bytes_max),
+            });
+        Progress {
+            done: shares.sum(),
+            total: self.parts.iter().map(|part| part.text_bytes_max).sum(),
+            note: format!("{} resources in {} files", self.rows, self.files),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The checkpoint of an export: the snapshot in the job's state, and one row per part beside it.
+
+use fhirhose_fhir::resource_type::ResourceType;
+use fhirhose_jobs::{Checkpoint, JobContext, JobError};
+use fhirhose_store::catalog::{KeyRange, Snapshot};
+use fhirhose_store::{OutputFile, Sequence};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind, Result};
+
+/// Rows of a job that are read in one call.
+const ROWS_PER_READ: usize = 1_000;
+
+/// What is fixed for the whole export, once made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    pub(super) snapshot: Snapshot,
+    /// `_since` as a sequence: only what is newer. Zero without it.
+    pub(super) after: Sequence,
+    /// How many parts there are; `None` until they are planned.
+    pub(super) parts: Option<usize>,
+}
+
+/// A part and how far it is; the row with its number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Part {
+    pub(super) work: Work,
+    /// An upper bound of the text that it reads, in bytes: what progress is measured in.
+    pub(super) text_bytes_max: u64,
+    /// Its finished files, in order.
+    pub(super) files: Vec<OutputFile>,
+    pub(super) next: Next,
+}
+
+/// What a part does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Work {
+    /// Writes the resources of a type in a range of keys.
+    Resources {
+        resource_type: ResourceType,
+        range: KeyRange,
+    },
+    /// Writes what was deleted.
+    Deletions,
+}
+
+/// Where a part goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Next {
+    Start,
+    /// At the resource with this key, the first of the next file.
+    Key(Vec<u8>),
+    /// Nowhere: all of it is in its files.
+    Done,
+}
+
+impl State {
+    /// The state of a job's last checkpoint.
+    pub(super) fn load(checkpoint: &[u8]) -> Result<Self> {
+        serde_json::from_slice(checkpoint).map_err(|source| unreadable().with_source(source))
+    }
+
+    /// A checkpoint with this state that holds the snapshot.
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        let state = serde_json::to_vec(self).expect("a state is plain data");
+        Checkpoint::new().state(state).holds(self.snapshot.sequence.0)
+    }
+}
+
+impl Part {
+    /// A part that has not begun.
+    pub(super) fn new(work: Work, text_bytes_max: u64) -> Self {
+        Self {
+            work,
+            text_bytes_max,
+            files: Vec::new(),
+            next: Next::Start,
+        }
+    }
+
+    /// Adds the row of this part to a checkpoint.
+    pub(super) fn save(&self, number: usize, checkpoint: Checkpoint) -> Checkpoint {
+        let row = serde_json::to_vec(self).expect("a part is plain data");
+        checkpoint.entry(number as u64, row)
+    }
+
+    /// Forgets all that was done.
+    pub(super) fn restart(&mut self) {
+        self.files.clear();
+        self.next = Next::Start;
+    }
+
+    /// The parts of a job whose plan is stored.
+    pub(super) async fn load_all(context: &JobContext, count: usize) -> Result<Vec<Self>, JobError> {
+        let mut parts: Vec<Self> = Vec::with_capacity(count);
+        while parts.len() < count {
+            let rows = context.entries(parts.len() as u64, ROWS_PER_READ).await?;
+            if rows.is_empty() {
+                return Err(unreadable().into());
+            }
+            for (_, row) in rows {
+                let part = serde_json::from_slice(&row);
+                parts.push(part.map_err(|source| unreadable().with_source(source))?);
+            }
+        }
+        Ok(parts)
+    }
+}
+
+fn unreadable() -> Error {
+    Error::new(ErrorKind::Corrupt, "reading the checkpoint of an export")
+}
