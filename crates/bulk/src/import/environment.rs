@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fhirhose_jobs::StopSignal;
+use fhirhose_jobs::{StopReason, StopSignal};
 use fhirhose_store::{OutputName, OutputWriter, Store};
 use tokio::runtime::Handle;
 
@@ -49,6 +49,15 @@ impl Environment {
         self.halt
             .stopping()
             .map_or(Ok(()), |reason| Err(Error::stopped(reason)))
+    }
+}
+
+/// Ends the threads of an import when the task that runs it goes, in whatever way.
+pub(super) struct HaltOnDrop(pub(super) StopSignal);
+
+impl Drop for HaltOnDrop {
+    fn drop(&mut self) {
+        self.0.stop(StopReason::Shutdown);
     }
 }
 

@@ -11,7 +11,7 @@ use fhirhose_store::{Deletion, Store};
 use tokio::runtime::Handle;
 
 use super::commit::json;
-use super::environment::{Environment, parts_of};
+use super::environment::{Environment, HaltOnDrop, parts_of};
 use super::finish::{Leavings, finish};
 use super::result::ImportResult;
 use super::settings::ImportSettings;
@@ -119,6 +119,7 @@ impl Handler for ImportHandler {
 
     async fn run(&self, context: &JobContext) -> Result<Vec<u8>, JobError> {
         let environment = Arc::new(self.environment(context)?);
+        let _halt = HaltOnDrop(environment.halt.clone());
         let state = match &context.record().checkpoint {
             Some(checkpoint) => serde_json::from_slice(checkpoint).map_err(|source| {
                 Error::new(ErrorKind::Corrupt, "reading an import's checkpoint").with_source(source)

@@ -145,7 +145,7 @@ impl Rows {
 
     /// Lines taken, by type.
     pub(super) fn types(&self) -> Vec<TypeTaken> {
-        let counted = (0u8..).zip(&self.taken).filter(|(_, lines)| **lines > 0);
+        let counted = (0..=u8::MAX).zip(&self.taken).filter(|(_, lines)| **lines > 0);
         counted
             .filter_map(|(code, &lines)| {
                 ResourceType::from_code(code).map(|resource_type| TypeTaken { resource_type, lines })

@@ -263,7 +263,7 @@ impl RawInput {
             .ok()
             .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
         let identity = Identity {
-            length: metadata.is_file().then(|| metadata.len()),
+            length: metadata.is_file().then_some(metadata.len()),
             tag: changed.map(|since| since.as_nanos().to_string()),
         };
         let mut starts_at = 0;
