@@ -1,0 +1,315 @@
+//! What is measured. A scenario finds what an earlier one left in the folder.
+
+use crate::limits;
+use crate::measure::{Measured, folder_bytes, measure};
+use anyhow::{Context, Result, bail};
+use fhirhose_bulk::export::{
+    EXPORT, ExportHandler, ExportResult, ExportSettings, ExportSpec, Target, submit_export,
+};
+use fhirhose_bulk::generate::{Population, write_population};
+use fhirhose_bulk::import::{IMPORT, ImportHandler, ImportResult, ImportSettings, ImportSpec, submit_import};
+use fhirhose_fhir::export_request::{ExportLevel, parse_query};
+use fhirhose_fhir::id::Id;
+use fhirhose_fhir::instant::Instant;
+use fhirhose_fhir::line::{LineChecker, LineLimits};
+use fhirhose_fhir::meta::write_stored;
+use fhirhose_jobs::{
+    Clock, Handler, JobId, JobState, JobStore, Lane, Leftover, Runner, RunnerSettings, SystemClock,
+    SystemEntropy,
+};
+use fhirhose_store::catalog::{Commit, Expect, HotAction, HotBody, HotWrite, Origin, Write};
+use fhirhose_store::{DataFolder, Holder, OpenMode, Store, StoreSettings};
+use std::io::BufRead;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The scenarios that are measured, in an order in which each finds what it needs.
+pub(crate) const MEASURED: [&str; 6] = [
+    "limit-import",
+    "import",
+    "limit-export",
+    "export",
+    "group",
+    "since",
+];
+
+/// The seed of the populations.
+const SEED: u64 = 2026;
+/// Resources that are changed for the scenario `since`.
+const CHANGES: usize = 1_000;
+
+/// The files of one size of population.
+struct Folders {
+    population: PathBuf,
+    blocks: PathBuf,
+    store: PathBuf,
+    out: PathBuf,
+}
+
+/// Runs one scenario in this process.
+pub(crate) fn run(scenario: &str, dir: &Path, resources: u64) -> Result<Measured> {
+    let base = dir.join(resources.to_string());
+    let folders = Folders {
+        population: base.join("population"),
+        blocks: base.join("blocks"),
+        store: base.join("store"),
+        out: base.join("out"),
+    };
+    match scenario {
+        "generate" => generate(&folders, resources),
+        "limit-import" => {
+            clear(&folders.blocks)?;
+            let inputs = inputs(&folders.population)?;
+            measure(|| limits::import(&inputs, &folders.blocks))
+        }
+        "limit-export" => {
+            clear(&folders.out)?;
+            let measured = measure(|| limits::export(&folders.blocks, &folders.out));
+            clear(&folders.out)?;
+            Ok(Measured {
+                resources,
+                ..measured?
+            })
+        }
+        "import" => block_on(import(&folders)),
+        "export" => block_on(export(&folders, ExportLevel::System, String::new())),
+        "group" => {
+            let group = Id::parse("one-percent").context("an id")?;
+            block_on(export(&folders, ExportLevel::Group(group), String::new()))
+        }
+        "since" => block_on(since(&folders)),
+        other => bail!("there is no scenario {other}"),
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<Measured>>) -> Result<Measured> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+fn clear(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn generate(folders: &Folders, resources: u64) -> Result<Measured> {
+    let threads = NonZeroUsize::new(2).context("two")?;
+    let done = folders.population.join("done.json");
+    if let Ok(text) = std::fs::read(&done) {
+        return Ok(serde_json::from_slice(&text)?);
+    }
+    clear(&folders.population)?;
+    let population = Population::for_resources(SEED, resources);
+    let measured = measure(|| {
+        let summary = write_population(&population, &folders.population, threads, &|_| ())?;
+        Ok((summary.resources(), summary.bytes(), 0))
+    })?;
+    std::fs::write(&done, serde_json::to_vec(&measured)?)?;
+    Ok(measured)
+}
+
+fn inputs(population: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(population)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "ndjson") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+async fn open(folders: &Folders) -> Result<Store> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let folder = DataFolder::open(
+        &folders.store,
+        OpenMode::Create,
+        &Holder::this_process("bench", "now"),
+    )?;
+    Ok(Store::open(folder, clock, StoreSettings::default()).await?)
+}
+
+async fn import(folders: &Folders) -> Result<Measured> {
+    clear(&folders.store)?;
+    let store = open(folders).await?;
+    let spec = ImportSpec::of_paths([folders.population.clone()]);
+    let handler = Arc::new(ImportHandler::new(store.clone(), None, ImportSettings::default()));
+    let (runner, stop) = start(&store, handler)?;
+    let began = (std::time::Instant::now(), measure(|| Ok((0, 0, 0)))?);
+    let id = submit_import(&store, spec, "", &SystemEntropy).await?;
+    runner.signal();
+    let result = ImportResult::parse(&finished(&store, id, IMPORT).await?)?;
+    let wall_secs = began.0.elapsed().as_secs_f64();
+    stop.send(()).ok();
+    let counts = result.counts();
+    anyhow::ensure!(
+        result.is_clean() && counts.updated == 0,
+        "the population is valid and new"
+    );
+    drop(store);
+    let after = measure(|| Ok((counts.created, result.text_bytes, folder_bytes(&folders.store)?)))?;
+    Ok(Measured {
+        wall_secs,
+        cpu_secs: process_cpu()?,
+        ..after
+    })
+}
+
+async fn export(folders: &Folders, level: ExportLevel, query: String) -> Result<Measured> {
+    clear(&folders.out)?;
+    let store = open(folders).await?;
+    let measured = export_from(&store, folders, level, query).await;
+    clear(&folders.out)?;
+    measured
+}
+
+async fn export_from(
+    store: &Store,
+    folders: &Folders,
+    level: ExportLevel,
+    query: String,
+) -> Result<Measured> {
+    let now = Instant::from_micros(store.clock().now().as_micros());
+    let request =
+        parse_query(level, &query, "", now).map_err(|outcome| anyhow::anyhow!(outcome.to_json()))?;
+    let spec = ExportSpec::new(request, Target::Folder(folders.out.clone()));
+    let handler = Arc::new(ExportHandler::new(store.clone(), ExportSettings::default()));
+    let (wake, stop) = start(store, handler)?;
+    let began = std::time::Instant::now();
+    let id = submit_export(store, &spec, "", &SystemEntropy, store.clock().as_ref()).await?;
+    wake.signal();
+    let result = ExportResult::parse(&finished(store, id, EXPORT).await?)?;
+    let wall_secs = began.elapsed().as_secs_f64();
+    stop.send(()).ok();
+    let rows = result.files.iter().map(|file| file.count).sum();
+    let bytes = result.files.iter().map(|file| file.bytes).sum();
+    let after = measure(|| Ok((rows, bytes, 0)))?;
+    Ok(Measured {
+        wall_secs,
+        cpu_secs: process_cpu()?,
+        ..after
+    })
+}
+
+/// Changes some resources, spread over all patients, and exports what changed.
+async fn since(folders: &Folders) -> Result<Measured> {
+    clear(&folders.out)?;
+    let store = open(folders).await?;
+    let before = store.catalog().snapshot().await?.instant;
+    let file = std::fs::File::open(folders.population.join("Observation.ndjson"))?;
+    let lines: Vec<String> = std::io::BufReader::new(file)
+        .lines()
+        .step_by(101)
+        .take(CHANGES)
+        .collect::<Result<_, _>>()?;
+    for batch in lines.chunks(100) {
+        let writes = batch
+            .iter()
+            .map(|line| changed(line))
+            .collect::<Result<Vec<_>>>()?;
+        store
+            .catalog()
+            .commit(Commit {
+                write: Write::Hot(writes),
+                job: None,
+                origin: Origin::default(),
+            })
+            .await?;
+    }
+    let cpu_before = process_cpu()?;
+    let measured = export_from(&store, folders, ExportLevel::System, format!("_since={before}")).await;
+    clear(&folders.out)?;
+    let measured = measured?;
+    anyhow::ensure!(
+        measured.resources == lines.len() as u64,
+        "the changes are exported, all and alone"
+    );
+    Ok(Measured {
+        cpu_secs: measured.cpu_secs - cpu_before,
+        ..measured
+    })
+}
+
+/// The resource of a line with another content each time.
+fn changed(line: &str) -> Result<HotWrite> {
+    let stamp = SystemClock.now().as_micros();
+    let line = format!(
+        r#"{},"language":"x-{stamp}"}}"#,
+        line.trim_end_matches('}').to_owned() + &"}".repeat(closing(line) - 1)
+    );
+    let mut checker = LineChecker::new(LineLimits {
+        line_bytes_max: 64 << 20,
+        depth_max: 100,
+    });
+    let checked = checker
+        .check(line.as_bytes(), None)
+        .map_err(|refusal| anyhow::anyhow!(refusal.message.clone()))?;
+    let mut body = Vec::new();
+    let stored = write_stored(line.as_bytes(), &checked, None, &mut body);
+    let body = HotBody {
+        owner: checked.owner.map(str::to_owned),
+        others: checked.other_patients.iter().map(str::to_owned).collect(),
+        hash: xxhash_rust::xxh3::xxh3_64(&body),
+        splice: stored.splice,
+        id_at: stored.id_at,
+        subsetted: checked.subsetted,
+        body,
+    };
+    let (resource_type, id) = (checked.resource_type, checked.id.to_owned());
+    Ok(HotWrite {
+        resource_type,
+        id,
+        expect: Expect::Any,
+        action: HotAction::Put(body),
+    })
+}
+
+/// How many braces end the line.
+fn closing(line: &str) -> usize {
+    line.len() - line.trim_end_matches('}').len()
+}
+
+fn start(
+    store: &Store,
+    handler: Arc<dyn Handler>,
+) -> Result<(fhirhose_jobs::Wake, tokio::sync::oneshot::Sender<()>)> {
+    let lanes = vec![Lane {
+        kinds: vec![handler.kind().to_owned()],
+        parallel: 1,
+    }];
+    let settings = RunnerSettings {
+        leftover: Leftover::TakeOver,
+        ..RunnerSettings::new("bench", lanes)
+    };
+    let jobs: Arc<dyn JobStore> = store.catalog().clone();
+    let runner = Runner::new(jobs, store.clock().clone(), vec![handler], settings)?;
+    let wake = runner.wake();
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    tokio::spawn(runner.run(async move {
+        let _ = stopped.await;
+    }));
+    Ok((wake, stop))
+}
+
+async fn finished(store: &Store, id: JobId, kind: &str) -> Result<Vec<u8>> {
+    let mut looks = tokio::time::interval(std::time::Duration::from_millis(1));
+    loop {
+        looks.tick().await;
+        let job = store.catalog().job(&id).await?.context("the job is gone")?;
+        match (job.state, job.result, job.failure) {
+            (JobState::Succeeded, Some(result), _) => return Ok(result),
+            (JobState::Failed, _, Some(failure)) => bail!("the {kind} failed: {}", failure.message),
+            _ => {}
+        }
+    }
+}
+
+fn process_cpu() -> Result<f64> {
+    crate::measure::cpu_secs()
+}
