@@ -1,0 +1,66 @@
+//! The command line: flags win over environment variables, these over `fhirhose.toml`.
+
+use crate::commands::{demo, export, generate, load, serve, store};
+use crate::settings_file;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The bulk FHIR engine: import, keep and export whole patient populations.
+#[derive(Debug, Parser)]
+#[command(name = "fhirhose", version, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Settings file; a table per command, keys as the flags without dashes [default: fhirhose.toml, if there is one]
+    #[arg(long, global = true, env = "FHIRHOSE_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Says more on stderr; twice says most (logs never hold resource content)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// What fhirhose can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Demo(demo::Demo),
+    Generate(generate::Generate),
+    Load(load::Load),
+    Export(export::Export),
+    Serve(serve::Serve),
+    #[command(subcommand)]
+    Store(store::StoreCommand),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  fhirhose demo                                        the whole story in under a minute
+  fhirhose generate --patients 1000 --out population   a synthetic population as NDJSON
+  fhirhose load --data store population                into a store, with a report
+  fhirhose serve --data store                          Bulk Data over HTTP at http://127.0.0.1:8080/fhir
+  fhirhose export --data store --out files             straight to files, without HTTP
+
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some lines were refused or an input was not read to its end;
+4 the data folder is held by another process; 5 no space left on the disk.";
+
+/// Parses the command line; what is missing is looked up in the settings file.
+pub(crate) fn parse() -> Result<Arguments, ExitCode> {
+    let given: Vec<_> = std::env::args_os().collect();
+    let all = settings_file::complete(Arguments::command(), given)
+        .map_err(|error| crate::failure::report(&error))?;
+    let parsed = Arguments::command()
+        .try_get_matches_from(all)
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        // Failing to print help to a closed pipe is nobody's concern.
+        let _ = error.print();
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+            _ => ExitCode::from(2),
+        }
+    })
+}

@@ -1,0 +1,46 @@
+//! The subcommands, one a file.
+
+pub(crate) mod demo;
+pub(crate) mod export;
+pub(crate) mod generate;
+pub(crate) mod load;
+pub(crate) mod serve;
+pub(crate) mod store;
+
+use crate::arguments::Command;
+use anyhow::{Context, Result};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Runs a subcommand.
+pub(crate) fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Generate(generate) => generate.run(),
+        Command::Demo(demo) => runtime()?.block_on(demo.run()),
+        Command::Load(load) => runtime()?.block_on(load.run()),
+        Command::Export(export) => runtime()?.block_on(export.run()),
+        Command::Serve(serve) => runtime()?.block_on(serve.run()),
+        Command::Store(store) => runtime()?.block_on(store.run()),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")
+}
+
+/// Writes data to stdout; everything else goes to stderr.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .context("writing to stdout")
+}
+
+/// Tells the user something, on stderr.
+pub(crate) fn say(text: &str) {
+    // A closed stderr is no reason to stop.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

@@ -1,0 +1,140 @@
+//! `fhirhose serve`: Bulk Data over HTTP.
+
+use super::say;
+use crate::workspace::{self, WORKER};
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use fhirhose_bulk::import::HttpFetch;
+use fhirhose_client::{Http, HttpSettings};
+use fhirhose_jobs::SystemEntropy;
+use fhirhose_server::{Components, HeaderMode, HttpInputs, ServerSettings};
+use fhirhose_store::OpenMode;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use url::Url;
+
+/// Serves Bulk Data over HTTP: export, import, read and write
+///
+/// Stops at Ctrl-C or SIGTERM: requests end, jobs stop at their next checkpoint and go on at the next start.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fhirhose serve --data store
+  curl -i -H 'Accept: application/fhir+json' -H 'Prefer: respond-async' 'http://127.0.0.1:8080/fhir/$export'")]
+pub(crate) struct Serve {
+    /// Data folder; made when absent
+    #[arg(long, env = "FHIRHOSE_DATA", value_name = "DIR")]
+    data: PathBuf,
+
+    /// Where to listen; without authorization only addresses of this machine
+    #[arg(long, env = "FHIRHOSE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    listen: SocketAddr,
+
+    /// The public FHIR base, with /fhir [default: from the listener]
+    #[arg(long, env = "FHIRHOSE_BASE_URL", value_name = "URL")]
+    base_url: Option<Url>,
+
+    /// Who may do what: `none` lets everybody on this machine do everything
+    #[arg(long, env = "FHIRHOSE_AUTH", value_enum, default_value_t = Auth::None)]
+    auth: Auth,
+
+    /// What a kick-off without Accept or Prefer gets: a refusal, or the standard's values
+    #[arg(long, env = "FHIRHOSE_HEADERS", value_enum, default_value_t = Headers::Strict)]
+    headers: Headers,
+
+    /// Folder below which imports may read file: URLs [default: none may]
+    #[arg(long, env = "FHIRHOSE_IMPORT_ROOT", value_name = "DIR")]
+    import_root: Option<PathBuf>,
+
+    /// Lets imports read http: URLs of other machines, in plain text
+    #[arg(long, env = "FHIRHOSE_IMPORT_HTTP_ANYWHERE")]
+    import_http_anywhere: bool,
+
+    /// How long a finished job and its files are kept, in seconds
+    #[arg(long, env = "FHIRHOSE_RETENTION_SECS", default_value_t = 24 * 60 * 60, value_name = "SECONDS")]
+    retention_secs: u64,
+
+    /// Text of one import chunk, in bytes: one run, one commit
+    #[arg(long, env = "FHIRHOSE_CHUNK_BYTES", value_name = "BYTES")]
+    chunk_bytes: Option<usize>,
+
+    /// The most text that an export file holds, in bytes
+    #[arg(long, env = "FHIRHOSE_FILE_BYTES_MAX", value_name = "BYTES")]
+    file_bytes_max: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Auth {
+    /// No authorization; loopback only
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Headers {
+    /// Refuse, as certification suites ask
+    Strict,
+    /// Take `application/fhir+json` and `respond-async` for granted
+    Default,
+}
+
+impl Serve {
+    /// Serves until told to stop.
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let bound = fhirhose_server::bind(self.settings()?).await?;
+        let store = workspace::open(&self.data, OpenMode::Create, "serve").await?;
+        let http = Http::new(&HttpSettings::default())?;
+        let components = Components {
+            store,
+            fetch: Some(Arc::new(HttpFetch::new(http))),
+            entropy: Arc::new(SystemEntropy),
+        };
+        say(&format!("serving {} at {}", self.data.display(), bound.base_url()));
+        bound.serve(components, stop_signal()?).await?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn settings(&self) -> Result<ServerSettings> {
+        let mut settings = ServerSettings {
+            listen: self.listen,
+            base_url: self.base_url.clone(),
+            headers: match self.headers {
+                Headers::Strict => HeaderMode::Strict,
+                Headers::Default => HeaderMode::Default,
+            },
+            import_http: if self.import_http_anywhere { HttpInputs::Anywhere } else { HttpInputs::LoopbackOnly },
+            retention_secs: self.retention_secs,
+            worker: WORKER.to_owned(),
+            ..ServerSettings::default()
+        };
+        match self.auth {
+            Auth::None if !self.listen.ip().is_loopback() => {
+                bail!("--auth none serves this machine only: {} is reachable from others", self.listen)
+            }
+            Auth::None => {}
+        }
+        if let Some(root) = &self.import_root {
+            let root = root.canonicalize().with_context(|| format!("opening the import root {}", root.display()))?;
+            settings.import_root = Some(root);
+        }
+        if let Some(bytes) = self.chunk_bytes {
+            settings.import.chunk_bytes = bytes;
+        }
+        if let Some(bytes) = self.file_bytes_max {
+            settings.export_file_bytes_max = bytes;
+        }
+        Ok(settings)
+    }
+}
+
+/// Ready at Ctrl-C or SIGTERM.
+fn stop_signal() -> Result<impl Future<Output = ()> + Send> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .context("listening for SIGTERM")?;
+    Ok(async move {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
