@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use fhirhose_fhir::export_request::{ExportLevel, ExportRequest};
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::resource_type::ResourceType;
-use fhirhose_jobs::{Clock, Entropy, JobId, NewJob};
+use fhirhose_jobs::{Entropy, JobId, NewJob};
 use fhirhose_store::Store;
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +62,6 @@ pub async fn submit_export(
     spec: &ExportSpec,
     owner: &str,
     entropy: &dyn Entropy,
-    clock: &dyn Clock,
 ) -> Result<JobId> {
     if spec.file_bytes_max == 0 {
         return Err(Error::new(
@@ -87,7 +86,7 @@ pub async fn submit_export(
         kind: EXPORT.to_owned(),
         spec: text,
         owner: owner.to_owned(),
-        created: clock.now(),
+        created: store.clock().now(),
     };
     store.catalog().create(job).await?;
     Ok(id)
