@@ -63,8 +63,9 @@ impl StartPlace {
     pub const BEGINNING: Self = Self { offset: 0, line: 1 };
 }
 
-/// A chunk's memory is taken at once up to this, and grows beyond it.
-const RESERVED_BYTES_MAX: usize = 8 << 20;
+/// A chunk's memory is taken at once up to this, and grows beyond it. Pages that are never written cost nothing, and growing
+/// would copy the chunk several times over.
+const RESERVED_BYTES_MAX: usize = 256 << 20;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
