@@ -1,1 +1,29 @@
-//! See the crate description.
+//! The HTTP surface: routes, limits and OperationOutcome answers, with the job runner beside it in the same process.
+//!
+//! [`bind`] takes the port, [`Bound::serve`] answers requests and runs jobs until it is told to stop; [`ServerSettings`] says how.
+//! [`routes`] lists every path with its methods. A handler never does bulk work: it parses, records a job, answers.
+//!
+//! There is no authorization yet, so the server binds loopback addresses only and answers only requests that name it so.
+//! It terminates no TLS, and knows one FHIR version, R4.
+
+mod answer;
+mod app;
+mod call;
+mod compact;
+mod download;
+mod error;
+mod listener;
+mod origin;
+mod polling;
+mod problem;
+mod resource;
+mod routes;
+mod serve;
+mod settings;
+mod sources;
+mod upkeep;
+
+pub use error::{Error, ErrorKind, Result};
+pub use routes::{RouteMethods, routes};
+pub use serve::{Bound, Components, bind};
+pub use settings::{HeaderMode, HttpInputs, ServerSettings};

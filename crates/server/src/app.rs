@@ -1,0 +1,53 @@
+//! What all requests share: [`App`].
+
+use std::sync::Arc;
+
+use fhirhose_fhir::instant::Instant;
+use fhirhose_jobs::{Clock, Entropy, JobId, Wake};
+use fhirhose_store::Store;
+
+use crate::ServerSettings;
+
+/// Whether manifests ask for a token at the files: there is no authorization, so there is none to ask for.
+pub(crate) const REQUIRES_ACCESS_TOKEN: bool = false;
+
+/// Who asks for a job while nobody has to say who he is.
+pub(crate) const ANYBODY: &str = "";
+
+/// What all requests share; fixed once the server runs.
+pub(crate) struct App {
+    /// Where resources and jobs are.
+    pub(crate) store: Store,
+    /// Where ids come from.
+    pub(crate) entropy: Arc<dyn Entropy>,
+    /// Signalled after a job was recorded or cancelled.
+    pub(crate) wake: Wake,
+    /// As they were given.
+    pub(crate) settings: ServerSettings,
+    /// The public FHIR base, without a slash at the end.
+    pub(crate) base_url: String,
+    /// When the server started.
+    pub(crate) started: Instant,
+}
+
+impl App {
+    /// The clock, which is the store's.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &**self.store.clock()
+    }
+
+    /// The present instant as FHIR has it.
+    pub(crate) fn now(&self) -> Instant {
+        Instant::from_micros(self.clock().now().as_micros())
+    }
+
+    /// Makes an absolute URL below the base.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}/{path}", self.base_url)
+    }
+
+    /// Makes the absolute URL of an operation's job, such as `$export-status/{id}`.
+    pub(crate) fn job_url(&self, operation: &str, job: &JobId) -> String {
+        self.url(&format!("{operation}/{job}"))
+    }
+}

@@ -1,0 +1,189 @@
+//! One request in the hands of a route: [`Call`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fhirhose_fhir::accept::{FhirJson, accepts_fhir_json};
+use fhirhose_fhir::id::Id;
+use fhirhose_fhir::outcome::IssueCode;
+use fhirhose_fhir::resource_type::ResourceType;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode};
+
+use crate::answer::Body;
+use crate::app::App;
+use crate::problem::Problem;
+
+/// What a route answers.
+pub(crate) type Answer = Result<Response<Body>, Problem>;
+
+/// A request: its head, the arguments that its path has, and its body.
+pub(crate) struct Call {
+    /// What all requests share.
+    pub(crate) app: Arc<App>,
+    head: Parts,
+    arguments: Vec<(&'static str, String)>,
+    body: Incoming,
+}
+
+impl Call {
+    pub(crate) fn new(
+        app: Arc<App>,
+        (head, body): (Parts, Incoming),
+        arguments: Vec<(&'static str, String)>,
+    ) -> Self {
+        Self {
+            app,
+            head,
+            arguments,
+            body,
+        }
+    }
+
+    /// Gives a part of the path by its name in the route's pattern.
+    pub(crate) fn argument(&self, name: &str) -> &str {
+        let found = self.arguments.iter().find(|(known, _)| *known == name);
+        found.map_or("", |(_, value)| value.as_str())
+    }
+
+    /// Gives the path's `{type}`.
+    ///
+    /// # Errors
+    /// 404 for a name that R4 does not have.
+    pub(crate) fn resource_type(&self) -> Result<ResourceType, Problem> {
+        ResourceType::parse(self.argument("type"))
+            .ok_or_else(|| Problem::not_found("the path names no operation and no resource type of FHIR R4"))
+    }
+
+    /// Gives the path's `{id}` of a resource.
+    ///
+    /// # Errors
+    /// 404 for what cannot be an id, because then no resource has it.
+    pub(crate) fn id(&self) -> Result<Id, Problem> {
+        Id::parse(self.argument("id")).ok_or_else(|| {
+            Problem::not_found("an id has 1 to 64 letters, digits, hyphens and dots: there is nothing here")
+        })
+    }
+
+    /// Gives all values of a header that are text.
+    pub(crate) fn values(&self, name: HeaderName) -> impl Iterator<Item = &str> {
+        self.head
+            .headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+    }
+
+    /// Gives the first value of a header.
+    pub(crate) fn value(&self, name: HeaderName) -> Option<&str> {
+        self.values(name).next()
+    }
+
+    /// Whether a header is there, readable or not.
+    pub(crate) fn has(&self, name: HeaderName) -> bool {
+        self.head.headers.contains_key(name)
+    }
+
+    /// Whether the method is `POST`.
+    pub(crate) fn is_post(&self) -> bool {
+        self.head.method == Method::POST
+    }
+
+    /// Gives the raw query, without `?`.
+    pub(crate) fn query(&self) -> &str {
+        self.head.uri.query().unwrap_or_default()
+    }
+
+    /// Makes the URL that the client asked for, below the public base, its query as it was sent: manifests echo it.
+    pub(crate) fn request_url(&self) -> String {
+        // Every path with a route begins with `/fhir/`, however its characters were escaped.
+        let path = self.head.uri.path();
+        let url = self.app.url(path.splitn(3, '/').nth(2).unwrap_or_default());
+        match self.head.uri.query() {
+            Some(query) => format!("{url}?{query}"),
+            None => url,
+        }
+    }
+
+    /// Says whether the client takes FHIR JSON.
+    pub(crate) fn accepts(&self) -> FhirJson {
+        let accept: Vec<&str> = self.values(ACCEPT).collect();
+        accepts_fhir_json(Some(accept.join(",").as_str()))
+    }
+
+    /// Refuses clients that take no FHIR JSON, and parameters that the interaction does not have.
+    pub(crate) fn check_interaction(&self) -> Result<(), Problem> {
+        if self.accepts() == FhirJson::Unacceptable {
+            return Err(not_acceptable());
+        }
+        let json = |pair: &str| {
+            let names = [
+                "json",
+                "application/json",
+                "application/fhir+json",
+                "application/fhir%2Bjson",
+            ];
+            pair.strip_prefix("_format=")
+                .is_some_and(|format| names.contains(&format))
+        };
+        if self.query().split('&').all(|pair| pair.is_empty() || json(pair)) {
+            return Ok(());
+        }
+        let text = "the only parameter that is supported here is _format=json";
+        Err(Problem::bad_request(IssueCode::NotSupported, text))
+    }
+
+    /// Reads the whole body, which must be JSON by its `Content-Type` (K-25).
+    ///
+    /// # Errors
+    /// 415 for another type, 413 for a body that is too long, 408 for one that does not come, 400 for one that breaks off.
+    pub(crate) async fn json_body(self) -> Result<Bytes, Problem> {
+        self.check_content_type()?;
+        let bytes_max = self.app.settings.body_bytes_max;
+        let clock = Arc::clone(self.app.store.clock());
+        let late = clock
+            .now()
+            .plus(Duration::from_secs(self.app.settings.body_timeout_secs));
+        let collected = tokio::select! {
+            collected = Limited::new(self.body, bytes_max).collect() => collected,
+            () = clock.sleep_until(late) => {
+                let text = "the body did not arrive in time";
+                return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, IssueCode::Timeout, text));
+            }
+        };
+        collected.map(|body| body.to_bytes()).map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                let text = format!("the body is longer than {bytes_max} bytes");
+                return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, IssueCode::TooLong, text);
+            }
+            Problem::bad_request(IssueCode::Structure, "the body broke off")
+        })
+    }
+
+    fn check_content_type(&self) -> Result<(), Problem> {
+        let media_type = self.value(CONTENT_TYPE).unwrap_or_default();
+        let name = media_type.split(';').next().unwrap_or_default().trim();
+        if ["application/fhir+json", "application/json"]
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
+        {
+            return Ok(());
+        }
+        let text = "the Content-Type must be application/fhir+json or application/json";
+        Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            IssueCode::NotSupported,
+            text,
+        ))
+    }
+}
+
+/// Makes the 406 of a client that takes no FHIR JSON.
+pub(crate) fn not_acceptable() -> Problem {
+    let text = "only application/fhir+json can be sent; the Accept header excludes it";
+    Problem::new(StatusCode::NOT_ACCEPTABLE, IssueCode::NotSupported, text)
+}

@@ -1,0 +1,24 @@
+//! `$import-status/{job}`: how far an import is, its report, and its deletion.
+
+use fhirhose_bulk::import::{IMPORT, ImportResult, ReportLinks};
+
+use super::status;
+use crate::app::REQUIRES_ACCESS_TOKEN;
+use crate::call::{Answer, Call};
+
+/// Answers 202 while the import goes on, its report when it is done, or why it failed.
+pub(super) async fn status(call: Call) -> Answer {
+    let job = status::job(&call, IMPORT).await?;
+    let links = ReportLinks {
+        files_url: call.app.job_url("$import-file", &job.id) + "/",
+        requires_access_token: REQUIRES_ACCESS_TOKEN,
+    };
+    status::poll(&call.app, &job, |result| {
+        Ok(ImportResult::parse(result)?.report(&links).to_json())
+    })
+}
+
+/// Stops an import, or lets the files of its report go. What it has committed stays.
+pub(super) async fn delete(call: Call) -> Answer {
+    status::delete(&call, IMPORT).await
+}

@@ -1,0 +1,45 @@
+//! `GET [base]/{Type}/{id}`: the newest version of a resource (FHIR R4, read).
+
+use fhirhose_fhir::etag::{EntityTag, EntityTags};
+use fhirhose_fhir::outcome::IssueCode;
+use fhirhose_store::catalog::Snapshot;
+use fhirhose_store::{Found, Resource, Sequence};
+use hyper::StatusCode;
+use hyper::header::{ETAG, IF_NONE_MATCH};
+
+use crate::answer;
+use crate::call::{Answer, Call};
+use crate::problem::Problem;
+use crate::resource::{describe, respond, tag};
+
+/// Answers 200, 304 to a matching `If-None-Match`, 404 for what never was, 410 for what was deleted.
+pub(super) async fn read(call: Call) -> Answer {
+    let (resource_type, id) = (call.resource_type()?, call.id()?);
+    call.check_interaction()?;
+    match call.app.store.read(resource_type, id.as_str()).await? {
+        Some(Found::Resource(resource)) if is_known(&call, resource.version) => {
+            let mut response = answer::empty(StatusCode::NOT_MODIFIED);
+            describe(response.headers_mut(), resource.version);
+            Ok(response)
+        }
+        Some(Found::Resource(Resource { text, version, .. })) => Ok(respond(StatusCode::OK, text, version)),
+        Some(Found::Deleted(sequence)) => Err(deleted(sequence)),
+        None => Err(unknown()),
+    }
+}
+
+/// Makes the 404 of a resource that never was.
+pub(super) fn unknown() -> Problem {
+    Problem::not_found("there is no such resource")
+}
+
+/// Makes the 410 of a resource that was deleted.
+pub(super) fn deleted(sequence: Sequence) -> Problem {
+    let problem = Problem::new(StatusCode::GONE, IssueCode::Deleted, "the resource was deleted");
+    problem.with_header(ETAG, tag(sequence))
+}
+
+fn is_known(call: &Call, version: Snapshot) -> bool {
+    let current = EntityTag::of_version(version.sequence.0);
+    EntityTags::parse(call.values(IF_NONE_MATCH)).is_some_and(|known| known.matches_weak(&current))
+}

@@ -1,0 +1,112 @@
+//! What the status endpoints of exports and imports have in common: finding the job, telling how far it is, deleting it.
+
+use fhirhose_fhir::instant::Instant;
+use fhirhose_fhir::outcome::{IssueCode, OperationOutcome};
+use fhirhose_jobs::{Failure, JobFilter, JobId, JobRecord, JobState};
+use hyper::header::{EXPIRES, HeaderName, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+
+use crate::answer::{self, Body, FHIR_JSON, JSON};
+use crate::app::App;
+use crate::call::{Answer, Call};
+use crate::polling::{progress_text, retry_after_secs};
+use crate::problem::Problem;
+
+/// How long a client whose kick-off was refused for want of room waits, in seconds.
+const FULL_RETRY_AFTER: &str = "30";
+
+/// Refuses a kick-off while too many jobs of its kind wait (K-43).
+pub(super) async fn check_room(app: &App, kind: &str) -> Result<(), Problem> {
+    let jobs_max = app.settings.jobs_queued_max;
+    let filter = JobFilter {
+        state: Some(JobState::Queued),
+        kind: Some(kind.to_owned()),
+        limit: Some(jobs_max),
+        ..JobFilter::default()
+    };
+    if app.store.catalog().jobs(&filter).await?.len() < jobs_max {
+        return Ok(());
+    }
+    let text = format!("{jobs_max} jobs of this kind are waiting already; try again later");
+    let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, IssueCode::Throttled, text);
+    Err(problem.with_header(RETRY_AFTER, FULL_RETRY_AFTER))
+}
+
+/// Answers a kick-off: 202 with the absolute status URL (K-40), and a body that says so too (K-41).
+pub(super) fn accepted(app: &App, status_operation: &str, job: &JobId) -> Response<Body> {
+    app.wake.signal();
+    let location = app.job_url(status_operation, job);
+    let outcome = OperationOutcome::information(format!("accepted; the status is at {location}"));
+    let mut response = answer::text(StatusCode::ACCEPTED, FHIR_JSON, outcome.to_json());
+    answer::set(response.headers_mut(), hyper::header::CONTENT_LOCATION, &location);
+    answer::not_stored(response.headers_mut());
+    response
+}
+
+/// Finds the path's job.
+///
+/// # Errors
+/// 404 for a job that is not there, of another kind, deleted or expired, even if its files are still being cleaned (S-14, D-04).
+pub(super) async fn job(call: &Call, kind: &str) -> Result<JobRecord, Problem> {
+    let unknown = || Problem::not_found("there is no such job; it may have been deleted or have expired");
+    let id: JobId = call.argument("job").parse().map_err(|_| unknown())?;
+    let job = call.app.store.catalog().job(&id).await?;
+    let now = call.app.clock().now();
+    job.filter(|job| job.kind == kind && job.state != JobState::Cancelled)
+        .filter(|job| job.expires.is_none_or(|expires| now < expires))
+        .ok_or_else(unknown)
+}
+
+/// Answers a poll: 202 while the job goes on, what `finished` makes of its result, or why it failed.
+pub(super) fn poll(
+    app: &App,
+    job: &JobRecord,
+    finished: impl FnOnce(&[u8]) -> Result<String, Problem>,
+) -> Answer {
+    match job.state {
+        JobState::Succeeded => {
+            let manifest = finished(job.result.as_deref().unwrap_or_default())?;
+            let mut response = answer::text(StatusCode::OK, JSON, manifest);
+            describe_ended(response.headers_mut(), job);
+            Ok(response)
+        }
+        JobState::Failed => {
+            let unexplained = Failure::new("unknown", "the job failed");
+            Err(Problem::of_failure(job.failure.as_ref().unwrap_or(&unexplained)))
+        }
+        JobState::Queued | JobState::Running | JobState::Cancelled => {
+            let mut response = answer::empty(StatusCode::ACCEPTED);
+            let secs = retry_after_secs(job, app.clock().now(), app.settings.retry_after_secs_max);
+            let headers = response.headers_mut();
+            answer::set(headers, RETRY_AFTER, &secs.to_string());
+            answer::set(
+                headers,
+                HeaderName::from_static("x-progress"),
+                &progress_text(job),
+            );
+            answer::not_stored(headers);
+            Ok(response)
+        }
+    }
+}
+
+/// `Expires` is when the files go (S-11); `no-store` keeps caches from taking it for their own.
+fn describe_ended(headers: &mut hyper::HeaderMap, job: &JobRecord) {
+    if let Some(expires) = job.expires {
+        let date = Instant::from_micros(expires.as_micros()).http_date();
+        answer::set(headers, EXPIRES, &date);
+    }
+    answer::not_stored(headers);
+}
+
+/// Deletes the path's job, running or ended (D-01, D-02). Its files go when nobody downloads them any more (D-06).
+pub(super) async fn delete(call: &Call, kind: &str) -> Answer {
+    let job = job(call, kind).await?;
+    let app = &call.app;
+    if !app.store.catalog().cancel(&job.id, app.clock().now()).await? {
+        return Err(Problem::not_found("the job was deleted a moment ago"));
+    }
+    app.wake.signal();
+    let outcome = OperationOutcome::information("the job is deleted; its files go");
+    Ok(answer::text(StatusCode::ACCEPTED, FHIR_JSON, outcome.to_json()))
+}

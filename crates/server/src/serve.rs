@@ -1,0 +1,166 @@
+//! The server as a whole: [`bind`] takes the port, [`Bound::serve`] answers requests and runs jobs.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fhirhose_bulk::export::{EXPORT, ExportHandler};
+use fhirhose_bulk::import::{Fetch, IMPORT, ImportHandler};
+use fhirhose_fhir::instant::Instant;
+use fhirhose_jobs::{
+    Entropy, Handler, JobStore, Lane, Leftover, Runner, RunnerSettings, StopReason, StopSignal,
+};
+use fhirhose_store::{MAINTENANCE, Maintenance, Store};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tracing::info;
+
+use crate::app::App;
+use crate::listener::{Limits, listen};
+use crate::upkeep::{Nudging, Upkeep};
+use crate::{Error, ErrorKind, Result, ServerSettings, routes};
+
+/// What a server works with. The time comes from the store's clock.
+pub struct Components {
+    /// Where resources, jobs and files are.
+    pub store: Store,
+    /// What fetches the inputs of imports; without it, imports of `http` and `https` URLs fail.
+    pub fetch: Option<Arc<dyn Fetch>>,
+    /// Where ids come from; they must be unguessable.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// A server that has its port and does not answer yet; connections wait.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    base_url: String,
+    settings: ServerSettings,
+}
+
+/// Checks the settings and takes the port.
+///
+/// # Errors
+/// [`ErrorKind::Settings`] for an address that is not loopback, a base URL that cannot be one, or a limit of 0;
+/// [`ErrorKind::Listen`] when the address cannot be had.
+pub async fn bind(settings: ServerSettings) -> Result<Bound> {
+    settings.check()?;
+    let failed =
+        |source| Error::new(ErrorKind::Listen, format!("listening on {}", settings.listen)).caused_by(source);
+    let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let base_url = match &settings.base_url {
+        Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+        None => format!("http://{address}/fhir"),
+    };
+    Ok(Bound {
+        listener,
+        address,
+        base_url,
+        settings,
+    })
+}
+
+impl Bound {
+    /// The address with its real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The public FHIR base, without a slash at the end.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    /// Answers requests and runs jobs until `shutdown` is ready; then stops accepting, lets requests and jobs come to a safe
+    /// point within `drain_secs`, and returns.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Settings`] for lanes or leases that cannot work; [`ErrorKind::Jobs`] when the job runner failed.
+    pub async fn serve(
+        self,
+        components: Components,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<()> {
+        let nudge = Arc::new(Notify::new());
+        let runner = runner(&components, &self.settings, &nudge)?;
+        let upkeep = Upkeep {
+            store: components.store.clone(),
+            entropy: Arc::clone(&components.entropy),
+            wake: runner.wake(),
+            period: Duration::from_secs(self.settings.maintenance_secs),
+            nudge,
+        };
+        let limits = Limits {
+            header_timeout: Duration::from_secs(self.settings.header_timeout_secs),
+            connections_max: self.settings.connections_max,
+            drain: Duration::from_secs(self.settings.drain_secs),
+        };
+        let clock = Arc::clone(components.store.clock());
+        let app = Arc::new(App {
+            store: components.store,
+            entropy: components.entropy,
+            wake: runner.wake(),
+            started: Instant::from_micros(clock.now().as_micros()),
+            settings: self.settings,
+            base_url: self.base_url,
+        });
+        info!(address = %self.address, base_url = app.base_url, "serving");
+        let answer = move |request| routes::answer(Arc::clone(&app), request);
+        let stop = StopSignal::new();
+        let stopped = stop.clone();
+        let running = async {
+            let ended = runner
+                .run(async move {
+                    stopped.stopped().await;
+                })
+                .await;
+            // A runner that fails takes the server with it: jobs that nobody runs must not be accepted.
+            stop.stop(StopReason::Shutdown);
+            ended
+        };
+        let telling = async {
+            tokio::select! {
+                () = shutdown => stop.stop(StopReason::Shutdown),
+                _ = stop.stopped() => {}
+            }
+        };
+        let listening = listen(self.listener, limits, answer, &*clock, stop.clone());
+        let (ended, (), (), ()) = tokio::join!(running, listening, upkeep.run(stop.clone()), telling);
+        ended.map_err(|source| Error::new(ErrorKind::Jobs, "running jobs").caused_by(source))
+    }
+}
+
+/// Makes the runner with its three lanes, so that neither a long import nor maintenance keeps exports waiting.
+fn runner(components: &Components, settings: &ServerSettings, nudge: &Arc<Notify>) -> Result<Runner> {
+    let store = &components.store;
+    let import = ImportHandler::new(store.clone(), components.fetch.clone(), settings.import.clone());
+    let handlers: Vec<Arc<dyn Handler>> = vec![
+        Arc::new(ExportHandler::new(store.clone(), settings.export.clone())),
+        Arc::new(Nudging {
+            handler: import,
+            nudge: Arc::clone(nudge),
+        }),
+        Arc::new(Maintenance::new(store.clone())),
+    ];
+    let lane = |kind: &str, parallel| Lane {
+        kinds: vec![kind.to_owned()],
+        parallel,
+    };
+    let lanes = vec![
+        lane(EXPORT, settings.exports_parallel),
+        lane(IMPORT, settings.imports_parallel),
+        lane(MAINTENANCE, 1),
+    ];
+    let settings = RunnerSettings {
+        leftover: Leftover::TakeOver,
+        drain_secs: settings.drain_secs,
+        retention_secs: settings.retention_secs,
+        ..RunnerSettings::new(&settings.worker, lanes)
+    };
+    let jobs: Arc<dyn JobStore> = Arc::clone(store.catalog()) as Arc<dyn JobStore>;
+    Runner::new(jobs, Arc::clone(store.clock()), handlers, settings)
+        .map_err(|source| Error::new(ErrorKind::Settings, "setting up the job runner").caused_by(source))
+}

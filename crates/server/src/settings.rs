@@ -1,0 +1,154 @@
+//! How a server behaves: [`ServerSettings`].
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use fhirhose_bulk::export::{ExportSettings, FILE_BYTES_MAX};
+use fhirhose_bulk::import::ImportSettings;
+use url::Url;
+
+use crate::{Error, ErrorKind, Result};
+
+/// What a kick-off without `Accept` or `Prefer` gets (K-20, K-21).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HeaderMode {
+    /// A refusal: certification suites test for it.
+    #[default]
+    Strict,
+    /// `Accept: application/fhir+json` and `Prefer: respond-async` are taken for granted.
+    Default,
+}
+
+/// Which `http` URLs an import may read. `https` URLs are always allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HttpInputs {
+    /// Those of this machine: `localhost` and loopback addresses.
+    #[default]
+    LoopbackOnly,
+    /// All: resources may cross the network in plain text.
+    Anywhere,
+}
+
+/// How a server behaves. Limits are of one request, connection or job, as their names say.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// Where to listen: a loopback address, for there is no authorization yet. Port 0 takes a free one. Default: 127.0.0.1:8080.
+    pub listen: SocketAddr,
+    /// The public FHIR base, with `/fhir`, from which every URL in an answer is made. Default: `http://` and the listener's address.
+    pub base_url: Option<Url>,
+    /// What a kick-off without the headers of the standard gets. Default: a refusal.
+    pub headers: HeaderMode,
+    /// The folder below which imports may read `file` URLs. Default: none, and `file` URLs are refused.
+    pub import_root: Option<PathBuf>,
+    /// Which `http` URLs imports may read. Default: those of this machine.
+    pub import_http: HttpInputs,
+    /// The longest request body, in bytes. Default: 16 MiB.
+    pub body_bytes_max: usize,
+    /// How long a client may take to send the head of a request, in seconds. Default: 30.
+    pub header_timeout_secs: u64,
+    /// How long a client may take to send a body, in seconds. Default: 60.
+    pub body_timeout_secs: u64,
+    /// Connections that are open at a time; further ones wait. Default: 1,024.
+    pub connections_max: usize,
+    /// Jobs of one kind that may wait to be run; further kick-offs get 429 (K-43). Default: 100.
+    pub jobs_queued_max: usize,
+    /// The longest `Retry-After` of a poll, in seconds. Default: 30.
+    pub retry_after_secs_max: u64,
+    /// How long an ended job and its files are kept, in seconds. Default: 24 hours.
+    pub retention_secs: u64,
+    /// How often the store is asked whether a flush or compaction is due, in seconds; after each import comes earlier. Default: 10.
+    pub maintenance_secs: u64,
+    /// How long requests and jobs may go on after the shutdown began, in seconds. Default: 30.
+    pub drain_secs: u64,
+    /// Exports that run at a time. Default: 2.
+    pub exports_parallel: usize,
+    /// Imports that run at a time. Default: 1; each uses all processors.
+    pub imports_parallel: usize,
+    /// How imports use the machine.
+    pub import: ImportSettings,
+    /// How exports use the machine.
+    pub export: ExportSettings,
+    /// The most text of one export file, in bytes. Default: 256 MiB.
+    pub export_file_bytes_max: u64,
+    /// The name under which this process holds jobs. All processes that open one data folder, one after another, use the
+    /// same, so that jobs of a crashed one go on at once. Default: `local`.
+    pub worker: String,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            base_url: None,
+            headers: HeaderMode::default(),
+            import_root: None,
+            import_http: HttpInputs::default(),
+            body_bytes_max: 16 << 20,
+            header_timeout_secs: 30,
+            body_timeout_secs: 60,
+            connections_max: 1024,
+            jobs_queued_max: 100,
+            retry_after_secs_max: 30,
+            retention_secs: 24 * 60 * 60,
+            maintenance_secs: 10,
+            drain_secs: 30,
+            exports_parallel: 2,
+            imports_parallel: 1,
+            import: ImportSettings::default(),
+            export: ExportSettings::default(),
+            export_file_bytes_max: FILE_BYTES_MAX,
+            worker: "local".to_owned(),
+        }
+    }
+}
+
+impl ServerSettings {
+    /// Makes settings for tests: any free port of this machine, and a small machine's share of threads.
+    pub fn for_testing() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            import: ImportSettings {
+                chunk_bytes: 1 << 20,
+                ..ImportSettings::with_threads(2)
+            },
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if !self.listen.ip().is_loopback() {
+            let problem = format!(
+                "refusing to listen on {}: without authorization only loopback addresses such as 127.0.0.1 are allowed",
+                self.listen
+            );
+            return Err(Error::new(ErrorKind::Settings, problem));
+        }
+        if let Some(url) = &self.base_url {
+            check_base_url(url)?;
+        }
+        let at_least_one = [
+            ("body_bytes_max", self.body_bytes_max as u64),
+            ("header_timeout_secs", self.header_timeout_secs),
+            ("body_timeout_secs", self.body_timeout_secs),
+            ("connections_max", self.connections_max as u64),
+            ("jobs_queued_max", self.jobs_queued_max as u64),
+            ("retry_after_secs_max", self.retry_after_secs_max),
+            ("retention_secs", self.retention_secs),
+            ("maintenance_secs", self.maintenance_secs),
+            ("export_file_bytes_max", self.export_file_bytes_max),
+        ];
+        match at_least_one.iter().find(|(_, value)| *value == 0) {
+            Some((name, _)) => Err(Error::new(ErrorKind::Settings, format!("{name} is 0"))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn check_base_url(url: &Url) -> Result<()> {
+    let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    if matches!(url.scheme(), "http" | "https") && url.has_host() && plain {
+        return Ok(());
+    }
+    let problem = "the base URL must be http or https with a host, and without user, query and fragment";
+    Err(Error::new(ErrorKind::Settings, problem))
+}
