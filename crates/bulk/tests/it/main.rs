@@ -1,4 +1,5 @@
 //! Integration tests of the bulk operations; modules mirror `src/`.
 
+mod export;
 mod generate;
 mod import;

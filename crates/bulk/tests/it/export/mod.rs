@@ -1,0 +1,11 @@
+//! Exports, on real data and on small stores made for a case.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod expected;
+mod files;
+mod fixture;
+mod groups;
+mod levels;
+mod resume;
+mod since;
