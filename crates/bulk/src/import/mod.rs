@@ -13,6 +13,7 @@ mod commit;
 mod environment;
 mod finish;
 mod handler;
+mod http;
 mod pipeline;
 mod prepare;
 mod reader;
@@ -27,6 +28,7 @@ mod state;
 mod targets;
 
 pub use handler::{IMPORT, ImportHandler, submit_import};
+pub use http::HttpFetch;
 pub use result::{Dangling, ImportResult, InputResult, ReportLinks, TypeTaken};
 pub use settings::ImportSettings;
 pub use source::{Fetch, Fetched};
