@@ -35,30 +35,38 @@ pub enum Chore {
     Compact(Vec<String>),
 }
 
+/// Whether jobs other than maintenance are running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// None is.
+    AtRest,
+    /// Some are.
+    AtWork,
+}
+
 /// Says from time to time whether to go on; an error stops the chore.
 type Checkin<'a> = dyn FnMut(u64) -> Result<()> + Send + 'a;
 
 impl Store {
-    /// What is due now, if anything.
+    /// What is due now, if anything. A merge takes a processor, so beside other jobs it waits for more runs to come together.
     ///
     /// # Errors
     /// What reading the catalog gives.
-    pub async fn due(&self) -> Result<Option<Chore>> {
+    pub async fn due(&self, others: Others) -> Result<Option<Chore>> {
         let settings = self.settings();
         if self.catalog().stats().await?.hot_bytes >= settings.hot_bytes_max {
             return Ok(Some(Chore::Flush));
         }
+        let wanted = match others {
+            Others::AtRest => settings.compaction_runs.max(2),
+            Others::AtWork => settings.compaction_runs_busy.max(2),
+        };
         let mut tiers: BTreeMap<u32, Vec<Arc<RunRecord>>> = BTreeMap::new();
         for run in self.catalog().runs().await? {
             tiers.entry(tier(run.summary.stored_bytes)).or_default().push(run);
         }
-        let full = tiers
-            .into_values()
-            .find(|runs| runs.len() >= settings.compaction_runs.max(2));
-        Ok(full.map(|runs| {
-            let oldest = runs.iter().take(settings.compaction_runs.max(2));
-            Chore::Compact(oldest.map(|run| run.place.clone()).collect())
-        }))
+        let full = tiers.into_values().find(|runs| runs.len() >= wanted);
+        Ok(full.map(|runs| Chore::Compact(runs.iter().take(wanted).map(|run| run.place.clone()).collect())))
     }
 
     /// Writes the interactive rows as a run named `place` and swaps it in; returns how many rows.

@@ -118,7 +118,10 @@ fn uuid_bytes(id: &[u8]) -> Option<[u8; 16]> {
     }
     let (mut packed, mut seen) = ([0u8; 16], 0u8);
     for (slot, place) in packed.iter_mut().zip(PLACES) {
-        let (high, low) = (NIBBLES[usize::from(id[place])], NIBBLES[usize::from(id[place + 1])]);
+        let (high, low) = (
+            NIBBLES[usize::from(id[place])],
+            NIBBLES[usize::from(id[place + 1])],
+        );
         // One check at the end is cheaper than thirty-two on the way: this runs for every row that is sorted.
         seen |= high | low;
         *slot = (high << 4) | (low & 15);

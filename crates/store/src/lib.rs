@@ -18,7 +18,7 @@ mod store;
 pub mod testing;
 
 pub use check::CheckReport;
-pub use compact::Chore;
+pub use compact::{Chore, Others};
 pub use error::{Error, ErrorKind, Result};
 pub use folder::{DataFolder, Holder, OpenMode, RunFile, put_durable};
 pub use maintenance::{MAINTENANCE, Maintenance};
@@ -30,4 +30,4 @@ pub use outputs::{
 pub use read::{Found, Resource};
 pub use scan::{CohortRows, Scan, ScanRequest, Selection, StoredRow};
 pub use sequence::Sequence;
-pub use store::{Store, StoreSettings};
+pub use store::{Store, StoreParts, StoreSettings};

@@ -1,10 +1,12 @@
 //! The job that keeps the layout in shape: flushes and compactions, claimed and fenced like any other job.
 
-use crate::compact::Chore;
+use crate::compact::{Chore, Others};
 use crate::store::Store;
 use crate::{Error, ErrorKind};
 use async_trait::async_trait;
-use fhirhose_jobs::{Cleanup, Entropy, Handler, JobContext, JobError, JobFilter, JobId, JobRecord, NewJob};
+use fhirhose_jobs::{
+    Cleanup, Entropy, Handler, JobContext, JobError, JobFilter, JobId, JobRecord, JobState, NewJob,
+};
 
 /// The kind of maintenance jobs.
 pub const MAINTENANCE: &str = "maintenance";
@@ -27,17 +29,29 @@ impl Store {
     /// # Errors
     /// What reading and writing the catalog gives.
     pub async fn schedule_maintenance(&self, entropy: &dyn Entropy) -> Result<bool, Error> {
-        let Some(chore) = self.due().await? else {
-            return Ok(false);
-        };
-        let filter = JobFilter {
-            kind: Some(MAINTENANCE.to_owned()),
+        let running = JobFilter {
+            state: Some(JobState::Running),
             ..JobFilter::default()
         };
-        let jobs = self.catalog().jobs(&filter).await?;
-        if jobs.iter().any(|job| !job.state.is_ended()) {
+        let queued = JobFilter {
+            state: Some(JobState::Queued),
+            ..JobFilter::default()
+        };
+        let (running, queued) = (
+            self.catalog().jobs(&running).await?,
+            self.catalog().jobs(&queued).await?,
+        );
+        if running.iter().chain(&queued).any(|job| job.kind == MAINTENANCE) {
             return Ok(false);
         }
+        let others = if running.is_empty() {
+            Others::AtRest
+        } else {
+            Others::AtWork
+        };
+        let Some(chore) = self.due(others).await? else {
+            return Ok(false);
+        };
         let job = NewJob {
             id: JobId::random(entropy),
             kind: MAINTENANCE.to_owned(),

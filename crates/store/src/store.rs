@@ -9,6 +9,7 @@ use crate::scan::{RunHandle, Scan, ScanRequest};
 use crate::{DataFolder, Error, OutputStore, Result, put_durable};
 use bytes::Bytes;
 use fhirhose_jobs::Clock;
+use futures::TryStreamExt as _;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
@@ -28,8 +29,10 @@ pub struct StoreSettings {
     pub history_secs: u64,
     /// Interactive writes are flushed to a run when they take this many bytes.
     pub hot_bytes_max: u64,
-    /// This many runs of similar size are merged into one.
+    /// This many runs of similar size are merged into one while no other job runs, at least 2.
     pub compaction_runs: usize,
+    /// This many are merged even while other jobs run: bounds the files that a scan merges.
+    pub compaction_runs_busy: usize,
 }
 
 impl Default for StoreSettings {
@@ -41,8 +44,23 @@ impl Default for StoreSettings {
             history_secs: 24 * 60 * 60,
             hot_bytes_max: 32 << 20,
             compaction_runs: 16,
+            compaction_runs_busy: 256,
         }
     }
+}
+
+/// What a store is put together from.
+pub struct StoreParts {
+    /// The small rows.
+    pub catalog: Arc<dyn Catalog>,
+    /// Run files; what was put is durable when the put returns.
+    pub runs: Arc<dyn ObjectStore>,
+    /// Finished files of jobs.
+    pub outputs: OutputStore,
+    /// Files that nobody needs after a restart.
+    pub scratch: Arc<dyn ObjectStore>,
+    /// The data folder that all this lies in, if it is one, held as long as the store is open.
+    pub folder: Option<DataFolder>,
 }
 
 /// Where resources, jobs and outputs are kept.
@@ -54,7 +72,6 @@ pub struct Store {
 pub(crate) struct Inner {
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) files: Arc<dyn ObjectStore>,
-    pub(crate) folder: Option<DataFolder>,
     pub(crate) outputs: OutputStore,
     pub(crate) scratch: Arc<dyn ObjectStore>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -64,6 +81,8 @@ pub(crate) struct Inner {
     /// Which run files somebody reads, by place. Held while the list of runs is taken and while files are removed, so
     /// that no file goes between being listed and being pinned.
     pub(crate) pins: tokio::sync::Mutex<HashMap<String, Weak<()>>>,
+    /// Held so that no other process opens it; released last.
+    _folder: Option<DataFolder>,
 }
 
 #[derive(Default)]
@@ -82,8 +101,14 @@ impl Store {
     pub async fn open(folder: DataFolder, clock: Arc<dyn Clock>, settings: StoreSettings) -> Result<Self> {
         let kv = crate::catalog::FjallKv::open(&folder.catalog_path(), &settings.catalog)?;
         let catalog: Arc<dyn Catalog> = Arc::new(KvCatalog::open(Box::new(kv), Arc::clone(&clock))?);
-        let (files, outputs, scratch) = (folder.runs(), folder.outputs(), folder.scratch());
-        let store = Self::assemble(catalog, files, Some(folder), outputs, scratch, clock, settings);
+        let parts = StoreParts {
+            catalog,
+            runs: folder.runs(),
+            outputs: folder.outputs(),
+            scratch: folder.scratch(),
+            folder: Some(folder),
+        };
+        let store = Self::of_parts(parts, clock, settings);
         store.sweep_unknown_runs().await?;
         Ok(store)
     }
@@ -99,33 +124,36 @@ impl Store {
 
     /// Makes a store over any catalog, with files in memory: for tests of catalogs.
     pub fn over(catalog: Arc<dyn Catalog>, clock: Arc<dyn Clock>, settings: StoreSettings) -> Self {
-        let outputs = OutputStore::new(Arc::new(InMemory::new()));
-        let (files, scratch) = (Arc::new(InMemory::new()), Arc::new(InMemory::new()));
-        Self::assemble(catalog, files, None, outputs, scratch, clock, settings)
+        let parts = StoreParts {
+            catalog,
+            runs: Arc::new(InMemory::new()),
+            outputs: OutputStore::new(Arc::new(InMemory::new())),
+            scratch: Arc::new(InMemory::new()),
+            folder: None,
+        };
+        Self::of_parts(parts, clock, settings)
     }
 
-    fn assemble(
-        catalog: Arc<dyn Catalog>,
-        files: Arc<dyn ObjectStore>,
-        folder: Option<DataFolder>,
-        outputs: OutputStore,
-        scratch: Arc<dyn ObjectStore>,
-        clock: Arc<dyn Clock>,
-        settings: StoreSettings,
-    ) -> Self {
-        let footers = Mutex::new(Footers::default());
-        let pins = tokio::sync::Mutex::new(HashMap::new());
+    /// Puts a store together; nothing is swept.
+    pub fn of_parts(parts: StoreParts, clock: Arc<dyn Clock>, settings: StoreSettings) -> Self {
+        let StoreParts {
+            catalog,
+            runs,
+            outputs,
+            scratch,
+            folder,
+        } = parts;
         Self {
             inner: Arc::new(Inner {
                 catalog,
-                files,
-                folder,
+                files: runs,
                 outputs,
                 scratch,
                 clock,
                 settings,
-                footers,
-                pins,
+                footers: Mutex::new(Footers::default()),
+                pins: tokio::sync::Mutex::new(HashMap::new()),
+                _folder: folder,
             }),
         }
     }
@@ -259,35 +287,35 @@ impl Store {
         Ok(gone.len() as u64)
     }
 
-    /// A crash may leave a run file that no commit names: it is garbage.
-    async fn sweep_unknown_runs(&self) -> Result<()> {
-        let Some(folder) = &self.inner.folder else {
-            return Ok(());
-        };
-        let mut known: HashSet<String> = self
+    /// Removes the run files that no commit names, which a crash may have left; says how many.
+    ///
+    /// Only for one who has just opened the store and shares it with no other process: a run that is about to be committed
+    /// looks the same.
+    ///
+    /// # Errors
+    /// [`Storage`](crate::ErrorKind::Storage).
+    pub async fn sweep_unknown_runs(&self) -> Result<u64> {
+        let catalog = self.catalog();
+        let mut known: HashSet<String> = HashSet::new();
+        known.extend(catalog.runs().await?.iter().map(|run| run.place.clone()));
+        known.extend(catalog.retired().await?.into_iter().map(|retired| retired.place));
+        let files: Vec<_> = self
             .inner
-            .catalog
-            .runs()
-            .await?
-            .iter()
-            .map(|run| run.place.clone())
-            .collect();
-        known.extend(
-            self.inner
-                .catalog
-                .retired()
-                .await?
-                .into_iter()
-                .map(|retired| retired.place),
-        );
-        for file in folder.list_runs().await? {
-            let place = file.path.as_ref();
+            .files
+            .list(None)
+            .try_collect()
+            .await
+            .map_err(|source| Error::object("listing the run files", source))?;
+        let mut swept = 0;
+        for file in files {
+            let place = file.location.as_ref();
             if !known.contains(place) {
                 tracing::info!(run.place = place, "removing a run file that no commit names");
                 self.remove_run(place).await?;
+                swept += 1;
             }
         }
-        Ok(())
+        Ok(swept)
     }
 }
 

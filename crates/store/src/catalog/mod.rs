@@ -272,6 +272,10 @@ pub struct Commit {
 }
 
 /// The resources of a commit.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and it is moved twice"
+)]
 pub enum Write {
     /// No resource: only a checkpoint.
     Nothing,
