@@ -182,7 +182,7 @@ async fn export_from(
     let handler = Arc::new(ExportHandler::new(store.clone(), ExportSettings::default()));
     let (wake, stop) = start(store, handler)?;
     let began = std::time::Instant::now();
-    let id = submit_export(store, &spec, "", &SystemEntropy, store.clock().as_ref()).await?;
+    let id = submit_export(store, &spec, "", &SystemEntropy).await?;
     wake.signal();
     let result = ExportResult::parse(&finished(store, id, EXPORT).await?)?;
     let wall_secs = began.elapsed().as_secs_f64();

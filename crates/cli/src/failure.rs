@@ -27,7 +27,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 
 fn judge(error: &anyhow::Error) -> (u8, Option<&'static str>) {
     use fhirhose_store::ErrorKind as Store;
-    let kind = error.chain().find_map(|cause| store_kind(cause));
+    let kind = error.chain().find_map(store_kind);
     match kind {
         Some(Store::InUse) => (
             IN_USE,

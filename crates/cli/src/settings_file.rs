@@ -81,7 +81,10 @@ fn read(named: Option<PathBuf>) -> Result<Option<Table>> {
 
 fn append(key: &str, value: &Value, line: &mut Vec<OsString>) -> Result<()> {
     let text = match value {
-        Value::Boolean(true) => return Ok(line.push(format!("--{key}").into())),
+        Value::Boolean(true) => {
+            line.push(format!("--{key}").into());
+            return Ok(());
+        }
         Value::Boolean(false) => return Ok(()),
         Value::String(text) => text.clone(),
         Value::Integer(number) => number.to_string(),

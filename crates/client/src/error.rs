@@ -40,13 +40,20 @@ pub struct Error {
 impl Error {
     /// Makes an error; `context` says what was being done and to what.
     pub fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
-        Self { kind, context: context.into(), source: None }
+        Self {
+            kind,
+            context: context.into(),
+            source: None,
+        }
     }
 
     /// Adds what caused it.
     #[must_use]
     pub fn caused_by(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { source: Some(source.into()), ..self }
+        Self {
+            source: Some(source.into()),
+            ..self
+        }
     }
 
     /// What a caller can act on.
@@ -56,7 +63,11 @@ impl Error {
 
     /// Makes an error out of the HTTP library's, without the URL that it would print.
     pub(crate) fn transport(context: String, source: reqwest::Error) -> Self {
-        let kind = if source.is_builder() { ErrorKind::Url } else { ErrorKind::Unreachable };
+        let kind = if source.is_builder() {
+            ErrorKind::Url
+        } else {
+            ErrorKind::Unreachable
+        };
         Self::new(kind, context).caused_by(source.without_url())
     }
 }

@@ -57,7 +57,10 @@ impl Export {
     pub async fn kick_off(http: &Http, url: &str) -> Result<Self> {
         let url = parse(url)?;
         let place = name(&url);
-        let request = http.client().get(url.clone()).header(ACCEPT, "application/fhir+json");
+        let request = http
+            .client()
+            .get(url.clone())
+            .header(ACCEPT, "application/fhir+json");
         let response = send(request.header("Prefer", "respond-async"), &place).await?;
         if response.status() != StatusCode::ACCEPTED {
             return Err(refusal(response, &place).await);
@@ -81,17 +84,24 @@ impl Export {
     /// read. Else as [`Http::fetch`].
     pub async fn poll(&self, http: &Http) -> Result<Poll> {
         let place = name(&self.status_url);
-        let request = http.client().get(self.status_url.clone()).header(ACCEPT, "application/json");
+        let request = http
+            .client()
+            .get(self.status_url.clone())
+            .header(ACCEPT, "application/json");
         let response = send(request, &place).await?;
         match response.status() {
             StatusCode::ACCEPTED => Ok(Poll::Running {
                 progress: header(response.headers(), "x-progress"),
-                retry_after: retry_after::parse(header(response.headers(), RETRY_AFTER.as_str()).as_deref(), now()),
+                retry_after: retry_after::parse(
+                    header(response.headers(), RETRY_AFTER.as_str()).as_deref(),
+                    now(),
+                ),
             }),
             StatusCode::OK => {
                 let body = read_all(response, &place).await?;
-                let manifest = Manifest::parse(&body)
-                    .map_err(|source| Error::new(ErrorKind::Protocol, format!("reading {place}")).caused_by(source))?;
+                let manifest = Manifest::parse(&body).map_err(|source| {
+                    Error::new(ErrorKind::Protocol, format!("reading {place}")).caused_by(source)
+                })?;
                 Ok(Poll::Done(self.absolute(manifest)?))
             }
             _ => Err(refusal(response, &place).await),
@@ -111,7 +121,8 @@ impl Export {
     ) -> Result<Downloaded> {
         let mut fetched = http.fetch(&file.url, 0, None).await?;
         let partial = path.with_extension("partial");
-        let disk = |source| Error::new(ErrorKind::Disk, format!("writing {}", path.display())).caused_by(source);
+        let disk =
+            |source| Error::new(ErrorKind::Disk, format!("writing {}", path.display())).caused_by(source);
         let mut out = File::create(&partial).await.map_err(disk)?;
         let (mut hash, mut lines, mut bytes, mut last) = (Sha256::new(), 0, 0, b'\n');
         while let Some(chunk) = fetched.stream.next().await {
@@ -125,7 +136,11 @@ impl Export {
         }
         lines += u64::from(last != b'\n');
         if file.count.is_some_and(|count| count != lines) {
-            let wrong = format!("{}: {lines} lines arrived, {} were announced", path.display(), file.count.unwrap_or(0));
+            let wrong = format!(
+                "{}: {lines} lines arrived, {} were announced",
+                path.display(),
+                file.count.unwrap_or(0)
+            );
             return Err(Error::new(ErrorKind::Corrupt, wrong));
         }
         out.sync_all().await.map_err(disk)?;
@@ -145,10 +160,15 @@ impl Export {
     }
 
     fn absolute(&self, mut manifest: Manifest) -> Result<Manifest> {
-        let files = manifest.output.iter_mut().chain(&mut manifest.deleted).chain(&mut manifest.error);
+        let files = manifest
+            .output
+            .iter_mut()
+            .chain(&mut manifest.deleted)
+            .chain(&mut manifest.error);
         for file in files {
             let url = self.status_url.join(&file.url);
-            let url = url.map_err(|source| Error::new(ErrorKind::Protocol, "a file's URL").caused_by(source))?;
+            let url =
+                url.map_err(|source| Error::new(ErrorKind::Protocol, "a file's URL").caused_by(source))?;
             file.url = url.into();
         }
         Ok(manifest)
@@ -156,15 +176,23 @@ impl Export {
 }
 
 async fn send(request: reqwest::RequestBuilder, place: &str) -> Result<reqwest::Response> {
-    request.send().await.map_err(|source| Error::transport(format!("asking {place}"), source))
+    request
+        .send()
+        .await
+        .map_err(|source| Error::transport(format!("asking {place}"), source))
 }
 
 async fn read_all(response: reqwest::Response, place: &str) -> Result<Vec<u8>> {
     let (mut stream, mut body) = (response.bytes_stream(), Vec::new());
     while let Some(chunk) = stream.next().await {
-        body.extend_from_slice(&chunk.map_err(|source| Error::transport(format!("reading {place}"), source))?);
+        body.extend_from_slice(
+            &chunk.map_err(|source| Error::transport(format!("reading {place}"), source))?,
+        );
         if body.len() > ANSWER_BYTES_MAX {
-            return Err(Error::new(ErrorKind::Protocol, format!("{place}: the answer is longer than {ANSWER_BYTES_MAX} bytes")));
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                format!("{place}: the answer is longer than {ANSWER_BYTES_MAX} bytes"),
+            ));
         }
     }
     Ok(body)
@@ -175,10 +203,15 @@ async fn refusal(response: reqwest::Response, place: &str) -> Error {
     let status = response.status();
     let body = read_all(response, place).await.unwrap_or_default();
     let said = fhirhose_fhir::outcome::OperationOutcome::parse(&body).ok();
-    let said = said.and_then(|outcome| outcome.issues.into_iter().next()).map(|issue| format!(": {}", issue.details));
+    let said = said
+        .and_then(|outcome| outcome.issues.into_iter().next())
+        .map(|issue| format!(": {}", issue.details));
     let busy = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
     let kind = if busy { ErrorKind::Busy } else { ErrorKind::Refused };
-    Error::new(kind, format!("{place} answers {status}{}", said.unwrap_or_default()))
+    Error::new(
+        kind,
+        format!("{place} answers {status}{}", said.unwrap_or_default()),
+    )
 }
 
 /// Dates of servers are compared with this machine's clock: there is no other.

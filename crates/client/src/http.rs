@@ -29,7 +29,12 @@ pub struct HttpSettings {
 impl Default for HttpSettings {
     fn default() -> Self {
         let user_agent = concat!("fhirhose/", env!("CARGO_PKG_VERSION")).to_owned();
-        Self { connect_timeout_secs: 10, read_timeout_secs: 60, redirects_max: 5, user_agent }
+        Self {
+            connect_timeout_secs: 10,
+            read_timeout_secs: 60,
+            redirects_max: 5,
+            user_agent,
+        }
     }
 }
 
@@ -89,13 +94,25 @@ impl Http {
         let response = sent.map_err(|source| Error::transport(format!("fetching {place}"), source))?;
         let partial = response.status() == StatusCode::PARTIAL_CONTENT;
         let response = accepted(response, &place)?;
-        let sent_from = if partial { content_range_start(response.headers(), &place)? } else { 0 };
+        let sent_from = if partial {
+            content_range_start(response.headers(), &place)?
+        } else {
+            0
+        };
         if sent_from != 0 && sent_from != from {
-            return Err(Error::new(ErrorKind::Protocol, format!("fetching {place}: another range than asked for")));
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                format!("fetching {place}: another range than asked for"),
+            ));
         }
         let length = response.content_length().map(|length| length + sent_from);
         let etag = header(response.headers(), ETAG.as_str()).filter(|etag| !etag.starts_with("W/"));
-        Ok(Fetched { from: sent_from, etag, length, stream: body(response, place) })
+        Ok(Fetched {
+            from: sent_from,
+            etag,
+            length,
+            stream: body(response, place),
+        })
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -105,9 +122,13 @@ impl Http {
 
 /// Parses an absolute http or https URL.
 pub(crate) fn parse(url: &str) -> Result<Url> {
-    let parsed = Url::parse(url).map_err(|source| Error::new(ErrorKind::Url, "reading a URL").caused_by(source))?;
+    let parsed =
+        Url::parse(url).map_err(|source| Error::new(ErrorKind::Url, "reading a URL").caused_by(source))?;
     if !matches!(parsed.scheme(), "http" | "https") {
-        return Err(Error::new(ErrorKind::Url, format!("a URL of scheme `{}` cannot be fetched", parsed.scheme())));
+        return Err(Error::new(
+            ErrorKind::Url,
+            format!("a URL of scheme `{}` cannot be fetched", parsed.scheme()),
+        ));
     }
     Ok(parsed)
 }
@@ -126,22 +147,37 @@ pub(crate) fn accepted(response: Response, place: &str) -> Result<Response> {
         return Ok(response);
     }
     let busy = status.is_server_error()
-        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+        || matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
+        );
     let kind = if busy { ErrorKind::Busy } else { ErrorKind::Refused };
     Err(Error::new(kind, format!("{place} answers {status}")))
 }
 
 pub(crate) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned)
 }
 
 fn content_range_start(headers: &HeaderMap, place: &str) -> Result<u64> {
     let range = header(headers, CONTENT_RANGE.as_str());
-    let start = range.as_deref().and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
-    start.ok_or_else(|| Error::new(ErrorKind::Protocol, format!("fetching {place}: a part without its range")))
+    let start = range
+        .as_deref()
+        .and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
+    start.ok_or_else(|| {
+        Error::new(
+            ErrorKind::Protocol,
+            format!("fetching {place}: a part without its range"),
+        )
+    })
 }
 
 fn body(response: Response, place: String) -> ByteStream {
     let chunks = response.bytes_stream();
-    Box::pin(chunks.map(move |chunk| chunk.map_err(|source| Error::transport(format!("reading {place}"), source))))
+    Box::pin(
+        chunks.map(move |chunk| chunk.map_err(|source| Error::transport(format!("reading {place}"), source))),
+    )
 }

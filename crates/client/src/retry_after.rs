@@ -28,8 +28,14 @@ mod tests {
         let now = Instant::parse("2026-11-21T10:00:00Z").expect("an instant");
         assert_eq!(parse(Some("7"), now), Some(Duration::from_secs(7)));
         assert_eq!(parse(Some("18000"), now), Some(WAIT_MAX));
-        assert_eq!(parse(Some("Sat, 21 Nov 2026 10:00:30 GMT"), now), Some(Duration::from_secs(30)));
-        assert_eq!(parse(Some("Sat, 21 Nov 2026 09:00:00 GMT"), now), Some(Duration::ZERO));
+        assert_eq!(
+            parse(Some("Sat, 21 Nov 2026 10:00:30 GMT"), now),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(
+            parse(Some("Sat, 21 Nov 2026 09:00:00 GMT"), now),
+            Some(Duration::ZERO)
+        );
         assert_eq!(parse(Some("soon"), now), None);
         assert_eq!(parse(None, now), None);
     }

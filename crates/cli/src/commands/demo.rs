@@ -6,7 +6,7 @@ use crate::progress::{self, Bar};
 use crate::workspace::{self, WORKER};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use fhirhose_bulk::export::{ExportHandler, ExportResult, ExportSettings, ExportSpec, Target, submit_export};
+use fhirhose_bulk::export::{ExportResult, ExportSpec, Target, submit_export};
 use fhirhose_bulk::generate::{GROUP_DIABETES, Generated, Population, write_population};
 use fhirhose_bulk::import::{ImportSettings, ImportSpec};
 use fhirhose_client::{Downloaded, Export, Http, HttpSettings, Poll};
@@ -77,7 +77,11 @@ impl Demo {
         let bound = fhirhose_server::bind(settings).await?;
         let kick_off = format!("{}/Group/{GROUP_DIABETES}/$export", bound.base_url());
         let (stop, stopped) = oneshot::channel::<()>();
-        let components = Components { store: store.clone(), fetch: None, entropy: Arc::new(SystemEntropy) };
+        let components = Components {
+            store: store.clone(),
+            fetch: None,
+            entropy: Arc::new(SystemEntropy),
+        };
         let serving = tokio::spawn(bound.serve(components, async move {
             // Sent or dropped: either way the story is over.
             let _ = stopped.await;
@@ -101,21 +105,44 @@ impl Demo {
                 std::fs::create_dir_all(dir).with_context(|| format!("making folder {}", dir.display()))?;
                 Ok(std::path::absolute(dir)?)
             }
-            None => Ok(tempfile::Builder::new().prefix("fhirhose-demo-").tempdir().context("making a folder")?.keep()),
+            None => Ok(tempfile::Builder::new()
+                .prefix("fhirhose-demo-")
+                .tempdir()
+                .context("making a folder")?
+                .keep()),
         }
     }
 
     fn generate(&self, dir: &Path) -> Result<Step> {
         let (began, bar) = (Moment::now(), Bar::pieces("generate"));
-        let population = Population { seed: self.seed, patients: self.patients };
+        let population = Population {
+            seed: self.seed,
+            patients: self.patients,
+        };
         let total = u64::from(self.patients);
-        let summary = write_population(&population, &dir.join("population"), cores(), &|done: Generated| {
-            bar.show(&Progress { done: done.patients, total, note: String::new() });
-        })?;
+        let summary = write_population(
+            &population,
+            &dir.join("population"),
+            cores(),
+            &|done: Generated| {
+                bar.show(&Progress {
+                    done: done.patients,
+                    total,
+                    note: String::new(),
+                });
+            },
+        )?;
         bar.clear();
-        let (resources, bytes) = (progress::count(summary.resources()), progress::bytes(summary.bytes()));
+        let (resources, bytes) = (
+            progress::count(summary.resources()),
+            progress::bytes(summary.bytes()),
+        );
         let done = format!("{} patients, {resources} resources, {bytes}", self.patients);
-        Ok(Step { what: "generate", done, took: began.elapsed() })
+        Ok(Step {
+            what: "generate",
+            done,
+            took: began.elapsed(),
+        })
     }
 }
 
@@ -126,34 +153,64 @@ async fn load_population(store: &Store, dir: &Path) -> Result<Step> {
     ensure!(result.is_clean(), "the generated population was not taken whole");
     let took = began.elapsed();
     let rate = result.counts().taken() as f64 / took.as_secs_f64().max(0.001);
-    let done = format!("{} resources checked and stored ({}/s)", progress::count(result.counts().taken()), progress::count(rate as u64));
-    Ok(Step { what: "load", done, took })
+    let done = format!(
+        "{} resources checked and stored ({}/s)",
+        progress::count(result.counts().taken()),
+        progress::count(rate as u64)
+    );
+    Ok(Step {
+        what: "load",
+        done,
+        took,
+    })
 }
 
 /// Kicks off, polls, downloads, deletes; compares every file with the store.
-async fn export_over_http(store: &Store, dir: &Path, kick_off: &str, steps: &mut Vec<Step>) -> Result<Vec<Proof>> {
+async fn export_over_http(
+    store: &Store,
+    dir: &Path,
+    kick_off: &str,
+    steps: &mut Vec<Step>,
+) -> Result<Vec<Proof>> {
     let http = Http::new(&HttpSettings::default())?;
     let began = Moment::now();
     let export = Export::kick_off(&http, kick_off).await?;
     let manifest = poll(&http, &export).await?;
     let done = format!("202, polled, manifest as of {}", manifest.transaction_time);
-    steps.push(Step { what: "export", done, took: began.elapsed() });
+    steps.push(Step {
+        what: "export",
+        done,
+        took: began.elapsed(),
+    });
     let began = Moment::now();
     let folder = dir.join("download");
     std::fs::create_dir_all(&folder).with_context(|| format!("making folder {}", folder.display()))?;
     let mut arrived = Vec::new();
     for file in &manifest.output {
-        let name = file.url.rsplit('/').next().context("a file's URL has a last segment")?.to_owned();
+        let name = file
+            .url
+            .rsplit('/')
+            .next()
+            .context("a file's URL has a last segment")?
+            .to_owned();
         let downloaded = export.download(&http, file, &folder.join(&name), &|_| ()).await?;
         arrived.push((name, downloaded, file.count));
     }
     let bytes: u64 = arrived.iter().map(|(_, downloaded, _)| downloaded.bytes).sum();
     let done = format!("{} files, {}", arrived.len(), progress::bytes(bytes));
-    steps.push(Step { what: "download", done, took: began.elapsed() });
+    steps.push(Step {
+        what: "download",
+        done,
+        took: began.elapsed(),
+    });
     let began = Moment::now();
     let proofs = prove(store, dir, arrived).await?;
     let done = "lines and SHA-256 of each file against the store".to_owned();
-    steps.push(Step { what: "verify", done, took: began.elapsed() });
+    steps.push(Step {
+        what: "verify",
+        done,
+        took: began.elapsed(),
+    });
     export.delete(&http).await?;
     Ok(proofs)
 }
@@ -166,8 +223,15 @@ async fn poll(http: &Http, export: &Export) -> Result<Manifest> {
                 bar.clear();
                 return Ok(manifest);
             }
-            Poll::Running { progress, retry_after } => {
-                bar.show(&Progress { done: 0, total: 0, note: progress.unwrap_or_default() });
+            Poll::Running {
+                progress,
+                retry_after,
+            } => {
+                bar.show(&Progress {
+                    done: 0,
+                    total: 0,
+                    note: progress.unwrap_or_default(),
+                });
                 tokio::time::sleep(retry_after.unwrap_or(POLL)).await;
             }
         }
@@ -175,21 +239,33 @@ async fn poll(http: &Http, export: &Export) -> Result<Manifest> {
 }
 
 /// Exports the same Group straight from the store, without HTTP, and compares.
-async fn prove(store: &Store, dir: &Path, arrived: Vec<(String, Downloaded, Option<u64>)>) -> Result<Vec<Proof>> {
+async fn prove(
+    store: &Store,
+    dir: &Path,
+    arrived: Vec<(String, Downloaded, Option<u64>)>,
+) -> Result<Vec<Proof>> {
     let group = Id::parse(GROUP_DIABETES).context("the Group's id")?;
     let now = Instant::from_micros(store.clock().now().as_micros());
     let request = parse_query(ExportLevel::Group(group), "", "", now);
     let request = request.map_err(|outcome| anyhow::anyhow!(outcome.to_json()))?;
     let spec = ExportSpec::new(request, Target::Folder(dir.join("expected")));
-    let id = submit_export(store, &spec, "demo", &SystemEntropy, store.clock().as_ref()).await?;
+    let id = submit_export(store, &spec, "demo", &SystemEntropy).await?;
     let expected = ExportResult::parse(&result_of(store, id).await?)?;
-    ensure!(expected.files.len() == arrived.len(), "other files arrived than the store has");
+    ensure!(
+        expected.files.len() == arrived.len(),
+        "other files arrived than the store has"
+    );
     let proofs = arrived.into_iter().map(|(name, arrived, announced)| {
         let stored = expected.file(&name);
         let whole = stored.is_some_and(|stored| {
             stored.count == arrived.lines && stored.sha256.as_deref() == Some(arrived.sha256.as_str())
         });
-        Proof { name, arrived, announced, whole }
+        Proof {
+            name,
+            arrived,
+            announced,
+            whole,
+        }
     });
     Ok(proofs.collect())
 }
@@ -210,16 +286,33 @@ async fn result_of(store: &Store, id: fhirhose_jobs::JobId) -> Result<Vec<u8>> {
 fn table(steps: &[Step], proofs: &[Proof], kick_off: &str) -> String {
     let mut text = String::from("\nstep        seconds  what happened\n");
     for step in steps {
-        let _ = writeln!(text, "{:<10} {:>8.2}  {}", step.what, step.took.as_secs_f64(), step.done);
+        let _ = writeln!(
+            text,
+            "{:<10} {:>8.2}  {}",
+            step.what,
+            step.took.as_secs_f64(),
+            step.done
+        );
     }
     let _ = writeln!(text, "\nGET {kick_off}\n");
-    let _ = writeln!(text, "{:<34} {:>9} {:>9} {:>11}  {:<14} verdict", "file", "announced", "lines", "bytes", "sha-256");
+    let _ = writeln!(
+        text,
+        "{:<34} {:>9} {:>9} {:>11}  {:<14} verdict",
+        "file", "announced", "lines", "bytes", "sha-256"
+    );
     for proof in proofs {
         let announced = proof.announced.map(progress::count).unwrap_or_default();
-        let (lines, bytes) = (progress::count(proof.arrived.lines), progress::bytes(proof.arrived.bytes));
+        let (lines, bytes) = (
+            progress::count(proof.arrived.lines),
+            progress::bytes(proof.arrived.bytes),
+        );
         let verdict = if proof.whole { "whole" } else { "DIFFERS" };
         let short = proof.arrived.sha256.get(..12).unwrap_or_default();
-        let _ = writeln!(text, "{:<34} {announced:>9} {lines:>9} {bytes:>11}  {short}…  {verdict}", proof.name);
+        let _ = writeln!(
+            text,
+            "{:<34} {announced:>9} {lines:>9} {bytes:>11}  {short}…  {verdict}",
+            proof.name
+        );
     }
     text
 }

@@ -113,14 +113,16 @@ impl Export {
             _ => ExportLevel::System,
         };
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        for (name, values) in [("_type", &self.types), ("_elements", &self.elements)] {
-            values
-                .iter()
-                .for_each(|value| drop(query.append_pair(name, value)));
+        let since = self.since.iter().cloned().collect();
+        for (name, values) in [
+            ("_type", &self.types),
+            ("_elements", &self.elements),
+            ("_since", &since),
+        ] {
+            for value in values {
+                query.append_pair(name, value);
+            }
         }
-        self.since
-            .iter()
-            .for_each(|since| drop(query.append_pair("_since", since)));
         match parse_query(level, &query.finish(), "", now) {
             Ok(request) => Ok(request),
             Err(outcome) => {
@@ -144,7 +146,7 @@ async fn export(store: &Store, spec: &ExportSpec) -> Result<ExportResult> {
             say("this export was interrupted: going on with it");
             id
         }
-        None => submit_export(store, spec, "", &SystemEntropy, store.clock().as_ref()).await?,
+        None => submit_export(store, spec, "", &SystemEntropy).await?,
     };
     let handler = Arc::new(ExportHandler::new(store.clone(), ExportSettings::default()));
     let result = workspace::run_job(store, id, handler, Bar::bytes("export")).await?;

@@ -28,7 +28,12 @@ pub(crate) struct Serve {
     data: PathBuf,
 
     /// Where to listen; without authorization only addresses of this machine
-    #[arg(long, env = "FHIRHOSE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    #[arg(
+        long,
+        env = "FHIRHOSE_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_name = "ADDR"
+    )]
     listen: SocketAddr,
 
     /// The public FHIR base, with /fhir [default: from the listener]
@@ -89,7 +94,11 @@ impl Serve {
             fetch: Some(Arc::new(HttpFetch::new(http))),
             entropy: Arc::new(SystemEntropy),
         };
-        say(&format!("serving {} at {}", self.data.display(), bound.base_url()));
+        say(&format!(
+            "serving {} at {}",
+            self.data.display(),
+            bound.base_url()
+        ));
         bound.serve(components, stop_signal()?).await?;
         Ok(ExitCode::SUCCESS)
     }
@@ -102,19 +111,28 @@ impl Serve {
                 Headers::Strict => HeaderMode::Strict,
                 Headers::Default => HeaderMode::Default,
             },
-            import_http: if self.import_http_anywhere { HttpInputs::Anywhere } else { HttpInputs::LoopbackOnly },
+            import_http: if self.import_http_anywhere {
+                HttpInputs::Anywhere
+            } else {
+                HttpInputs::LoopbackOnly
+            },
             retention_secs: self.retention_secs,
             worker: WORKER.to_owned(),
             ..ServerSettings::default()
         };
         match self.auth {
             Auth::None if !self.listen.ip().is_loopback() => {
-                bail!("--auth none serves this machine only: {} is reachable from others", self.listen)
+                bail!(
+                    "--auth none serves this machine only: {} is reachable from others",
+                    self.listen
+                )
             }
             Auth::None => {}
         }
         if let Some(root) = &self.import_root {
-            let root = root.canonicalize().with_context(|| format!("opening the import root {}", root.display()))?;
+            let root = root
+                .canonicalize()
+                .with_context(|| format!("opening the import root {}", root.display()))?;
             settings.import_root = Some(root);
         }
         if let Some(bytes) = self.chunk_bytes {
