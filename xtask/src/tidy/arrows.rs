@@ -71,11 +71,11 @@ const LAYERS: [Layer; 8] = [
 const RESERVED: [(&str, &[&str]); 3] = [
     ("axum", &["fhirhose-server", "fhirhose"]),
     ("reqwest", &["fhirhose-client", "fhirhose-server", "fhirhose"]),
-    ("anyhow", &["fhirhose", "xtask"]),
+    ("anyhow", &["fhirhose", "fhirhose-bench", "xtask"]),
 ];
 
-/// Folders of the workspace that nothing depends on and that the layers leave free.
-const BESIDE: [&str; 1] = ["xtask"];
+/// Folders of the workspace that nothing depends on; they lie beside the layers, and the benchmarks may use any of them.
+const BESIDE: [&str; 2] = ["fhirhose-bench", "xtask"];
 
 /// Tells each arrow that the layout does not have.
 pub(super) fn problems(packages: &[Package]) -> Vec<String> {
@@ -91,7 +91,9 @@ fn package_problems(package: &Package) -> Vec<String> {
     let may_use = layer.map_or(&[][..], |layer| layer.may_use);
     let mut problems = Vec::new();
     for dependency in &package.dependencies {
+        let below = layer.is_none() && LAYERS.iter().any(|layer| layer.name == dependency.name);
         if is_own(dependency)
+            && !below
             && !may_use.contains(&dependency.name.as_str())
             && !is_own_test(package, dependency)
         {
