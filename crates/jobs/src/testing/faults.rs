@@ -246,16 +246,20 @@ impl JobStore for FaultyStore {
     }
 
     async fn checkpoint(&self, lease: &Lease, write: Checkpoint) -> Result<(), Error> {
-        self.around(async {
+        let (inner, ledger, lease) = (self.inner.clone(), self.ledger.clone(), *lease);
+        let call = async move {
             let keys = write.entries.iter().map(|(key, _)| *key).collect();
-            self.inner.checkpoint(lease, write).await?;
-            self.ledger
+            inner.checkpoint(&lease, write).await?;
+            ledger
                 .lock()
                 .expect("no code panics while it holds the ledger")
-                .push((*lease, keys));
+                .push((lease, keys));
             Ok(())
-        })
-        .await
+        };
+        // A call that is under way when another one kills the process may still take effect, on a thread of the store's
+        // own: then it must be in the ledger, too.
+        let call = async { tokio::spawn(call).await.expect("a checkpoint does not panic") };
+        self.around(call).await
     }
 
     async fn entries(&self, id: &JobId, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, Error> {

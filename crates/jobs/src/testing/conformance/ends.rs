@@ -196,15 +196,11 @@ async fn jobs_are_listed_newest_first_by_filter_and_page(bench: &Bench) {
     };
     let strange = stranger.id;
     bench.store.create(stranger).await.expect("the id is free");
-    assert_eq!(
-        bench
-            .chosen(JobFilter {
-                owner: Some("other".to_owned()),
-                ..all
-            })
-            .await,
-        [strange]
-    );
+    let of_other = JobFilter {
+        owner: Some("other".to_owned()),
+        ..all
+    };
+    assert_eq!(bench.chosen(of_other).await, [strange]);
 }
 
 async fn expired_jobs_are_those_past_their_time(bench: &Bench) {
