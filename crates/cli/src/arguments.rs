@@ -24,6 +24,19 @@ pub(crate) struct Arguments {
     pub(crate) verbose: u8,
 }
 
+impl Arguments {
+    /// A server tells of each request; commands that a person watches tell of trouble only, unless asked for more.
+    pub(crate) fn log_level(&self) -> &'static str {
+        match (self.verbose, &self.command) {
+            (0, Command::Serve(_)) => "info",
+            (0, _) => "warn",
+            (1, _) => "info",
+            (2, _) => "debug",
+            _ => "trace",
+        }
+    }
+}
+
 /// What fhirhose can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -3,14 +3,8 @@
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// Starts logging: `FHIRHOSE_LOG` (as `tracing` filters are written) wins over the count of `-v`.
-pub(crate) fn start(verbose: u8) {
-    let level = match verbose {
-        0 => "warn,fhirhose_server=info",
-        1 => "info",
-        2 => "debug",
-        _ => "trace",
-    };
+/// Starts logging at a level; `FHIRHOSE_LOG` (as `tracing` filters are written) wins.
+pub(crate) fn start(level: &str) {
     let filter = EnvFilter::try_from_env("FHIRHOSE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt()

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(exit_code) => return exit_code,
     };
-    logging::start(arguments.verbose);
+    logging::start(arguments.log_level());
     match commands::run(arguments.command) {
         Ok(exit_code) => exit_code,
         Err(error) => failure::report(&error),

@@ -318,13 +318,18 @@ fn table(steps: &[Step], proofs: &[Proof], kick_off: &str) -> String {
 }
 
 fn go_on(dir: &Path) -> String {
-    let dir = dir.display();
+    let (dir, program) = (dir.display(), program());
     format!(
         "
 Everything is in {dir}. Go on with:
-  fhirhose serve --data {dir}/store
+  {program} serve --data {dir}/store
   curl -i -H 'Accept: application/fhir+json' -H 'Prefer: respond-async' 'http://127.0.0.1:8080/fhir/Group/{GROUP_DIABETES}/$export'
-  fhirhose export --data {dir}/store --out everything
+  {program} export --data {dir}/store --out everything
   zstd -dc {dir}/store/runs/*.run | head -1        the store is plain NDJSON inside"
     )
+}
+
+/// How this program was called, so that the next command can be copied.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "fhirhose".to_owned())
 }
