@@ -13,6 +13,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 
 use bytes::{Buf, Bytes};
 use fhirhose_fhir::resource_type::ResourceType;
@@ -144,23 +145,24 @@ impl Merge {
         };
         for (number, name) in (0u32..).zip(names) {
             merge.parts.push(PartReader::open(outputs, name, runtime)?);
-            merge.advance(number)?;
+            if let Some(record) = merge.parts[number as usize].next()? {
+                merge.heads.push(Reverse((record, number)));
+            }
         }
         Ok(merge)
     }
 
     /// The next key with all that is known of it.
     pub(super) fn next(&mut self) -> Result<Option<Record>> {
-        let Some(Reverse((mut record, part))) = self.heads.pop() else {
+        let Some(mut record) = self.pop()? else {
             return Ok(None);
         };
-        self.advance(part)?;
-        while let Some(Reverse((same, part))) = self.heads.peek().copied() {
-            if same.key != record.key {
-                break;
-            }
-            self.heads.pop();
-            self.advance(part)?;
+        while self
+            .heads
+            .peek()
+            .is_some_and(|Reverse((next, _))| next.key == record.key)
+        {
+            let Some(same) = self.pop()? else { break };
             record.held |= same.held;
             record.first = match (record.references, same.references) {
                 (0, _) => same.first,
@@ -172,11 +174,17 @@ impl Merge {
         Ok(Some(record))
     }
 
-    fn advance(&mut self, part: u32) -> Result<()> {
-        if let Some(record) = self.parts[part as usize].next()? {
-            self.heads.push(Reverse((record, part)));
+    /// Takes the least record, and puts the next of its file in its place.
+    fn pop(&mut self) -> Result<Option<Record>> {
+        let Some(mut head) = self.heads.peek_mut() else {
+            return Ok(None);
+        };
+        let Reverse((record, part)) = *head;
+        match self.parts[part as usize].next()? {
+            Some(next) => *head = Reverse((next, part)),
+            None => drop(PeekMut::pop(head)),
         }
-        Ok(())
+        Ok(Some(record))
     }
 }
 

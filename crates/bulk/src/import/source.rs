@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
-use fhirhose_jobs::StopSignal;
+use fhirhose_jobs::{Failure, StopSignal};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
@@ -314,7 +314,10 @@ impl RawInput {
             .wait(fetch.fetch(url, from, if_range))
             .and_then(|answer| answer);
         let answer = answer.map_err(|error| match error.kind() {
-            ErrorKind::NotFound => ReadFailure::input("input-not-found", error.to_string()),
+            ErrorKind::NotFound => ReadFailure::input(
+                "input-not-found",
+                Failure::from_error(error.kind().code(), &error).message,
+            ),
             _ => ReadFailure::Job(error),
         })?;
         let identity = Identity {

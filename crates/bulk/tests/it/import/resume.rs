@@ -221,3 +221,20 @@ async fn a_finished_import_leaves_only_the_files_that_its_result_names_and_clean
     assert_eq!(handler.clean(&record).await, Ok(fhirhose_jobs::Cleanup::Done));
     assert!(super::fixture::files_of(&outputs).is_empty());
 }
+
+#[tokio::test]
+async fn progress_counts_the_bytes_of_the_inputs_and_names_the_one_that_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = write_inputs(folder.path());
+    let bench = Bench::in_memory();
+    let job = bench.submit(ImportSpec::of_paths(&inputs)).await;
+    let context = bench.claim().await;
+    bench.attempt(&context, &settings(), None).await.unwrap();
+    let progress = bench.store.catalog().job(&job).await.unwrap().unwrap().progress;
+    let bytes: u64 = inputs
+        .iter()
+        .map(|path| std::fs::metadata(path).unwrap().len())
+        .sum();
+    assert_eq!((progress.done, progress.total), (bytes, bytes));
+    assert_eq!(progress.note, "3.ndjson: 20 resources");
+}
