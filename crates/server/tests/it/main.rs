@@ -1,0 +1,19 @@
+//! Behaviour of the server over real HTTP, on a free port of this machine.
+
+// All of this binary is a test; the lint's own exception sees only functions that are marked so.
+#![allow(clippy::unwrap_used)]
+
+mod create;
+mod deleted;
+mod export_file;
+mod export_status;
+mod fixture;
+mod http;
+mod import;
+mod interactions;
+mod kick_off;
+mod limits;
+mod metadata;
+mod population;
+mod routes;
+mod serve;
