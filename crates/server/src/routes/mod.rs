@@ -169,10 +169,7 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Respons
     let method = request.method().clone();
     let found = find(request.uri().path());
     let pattern = found.as_ref().map_or("none", |(route, _)| route.pattern);
-    let answered = AssertUnwindSafe(dispatch(Arc::clone(&app), found, request))
-        .catch_unwind()
-        .await;
-    let answered = answered.unwrap_or_else(|_| Err(Problem::panicked()));
+    let answered = caught(dispatch(Arc::clone(&app), found, request)).await;
     if let Err(problem) = &answered
         && let Some(cause) = problem.cause()
     {
@@ -182,6 +179,12 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Respons
     let duration_ms = u64::try_from(app.clock().now().since(began).as_millis()).unwrap_or(u64::MAX);
     info!(http.method = %method, http.route = pattern, http.status = response.status().as_u16(), duration_ms, "answered");
     response
+}
+
+/// Turns a panic into a 500: one request must not take others with it, and must be answered.
+async fn caught(answering: impl Future<Output = Answer>) -> Answer {
+    let answered = AssertUnwindSafe(answering).catch_unwind().await;
+    answered.unwrap_or_else(|_| Err(Problem::panicked()))
 }
 
 type Found = (&'static Route, Vec<(&'static str, String)>);
@@ -218,4 +221,27 @@ fn not_allowed(route: &Route) -> Problem {
     let text = format!("the method is not supported here; these are: {allowed}");
     let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, IssueCode::NotSupported, text);
     problem.with_header(ALLOW, allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_becomes_a_500_that_tells_nothing_of_it() {
+        let problem = caught(async { panic!("Patient/secret") })
+            .await
+            .expect_err("a problem");
+        assert_eq!(problem.cause(), Some("a request handler panicked"));
+        let response = problem.into_response();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = http_body_util::BodyExt::collect(response.into_body())
+            .await
+            .expect("a body");
+        let text = String::from_utf8(body.to_bytes().to_vec()).expect("text");
+        assert!(
+            text.contains("OperationOutcome") && !text.contains("secret"),
+            "{text}"
+        );
+    }
 }
