@@ -16,7 +16,6 @@ use crate::{Error, ErrorKind, Result, Sequence};
 use fhirhose_fhir::instant::Instant;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 /// Fewer new rows than this go into the batch itself: an ingestion makes files.
@@ -30,6 +29,9 @@ pub(super) struct Writer {
     begun: u64,
     /// Types of which there is any `id` row: an empty type needs no look-ups.
     types_present: [bool; 256],
+    /// Whether a change was begun and its success not heard of: what is known here may be behind what is stored. Set
+    /// before the first write of a change, cleared after the last.
+    pub(super) in_doubt: bool,
 }
 
 impl Writer {
@@ -65,7 +67,18 @@ impl Writer {
             last,
             begun,
             types_present,
+            in_doubt: false,
         })
+    }
+
+    /// Reads anew what is stored, after a change of which nobody knows whether it took place. What was handed out
+    /// before is never handed out again.
+    pub(super) fn reopen(&mut self, kv: &dyn Kv, aborted: &HashSet<u64>) -> Result<()> {
+        let mut stored = Self::open(kv, aborted)?;
+        stored.begun = stored.begun.max(self.begun);
+        stored.last.instant = stored.last.instant.max(self.last.instant);
+        *self = stored;
+        Ok(())
     }
 }
 
@@ -80,7 +93,7 @@ struct Draft {
 
 impl Inner {
     pub(super) fn commit(&self, commit: Commit) -> Result<Committed> {
-        let mut writer = self.lock();
+        let mut writer = self.lock()?;
         if let Some(job) = &commit.job {
             self.held_job(&job.lease)?;
         }
@@ -129,15 +142,13 @@ impl Inner {
             put_memberships(rows, &stillborn.0, &mut draft);
             self.put_fresh(writer, &mut draft, rows, &fresh)?;
         }
-        let committed = self.seal(writer, draft, job, origin, Vec::new());
-        if committed.is_ok() {
-            self.runs_changed();
-            for row in fresh {
-                writer.types_present[usize::from(rows.type_code(row))] = true;
-            }
+        let committed = self.seal(writer, draft, job, origin, Vec::new())?;
+        self.runs_changed();
+        for row in fresh {
+            writer.types_present[usize::from(rows.type_code(row))] = true;
         }
         self.ingesting.store(0, Ordering::Release);
-        committed.map(|committed| Committed {
+        Ok(Committed {
             run_kept: alive > 0,
             ..committed
         })
@@ -245,23 +256,11 @@ impl Inner {
         let mut intent = Batch::default();
         intent.put(Space::Intent, sequence.0.to_be_bytes(), []);
         writer.begun = sequence.0;
+        writer.in_doubt = true;
         self.kv.write(intent, Durability::Synced)?;
         draft.batch.remove(Space::Intent, sequence.0.to_be_bytes());
         self.ingesting.store(sequence.0, Ordering::Release);
-        let ingested = self.kv.ingest(Space::Id, &mut pairs);
-        if ingested.is_err() {
-            self.abort(sequence);
-        }
-        ingested
-    }
-
-    /// Makes the rows of a commit that failed after its ingestion count as absent, now and after a restart.
-    fn abort(&self, sequence: Sequence) {
-        self.aborted
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(sequence.0);
-        self.ingesting.store(0, Ordering::Release);
+        self.kv.ingest(Space::Id, &mut pairs)
     }
 
     fn commit_hot(
@@ -362,28 +361,7 @@ impl Inner {
             HotDone::Created => draft.counts.created += 1,
             _ => draft.counts.updated += 1,
         }
-        for other in &body.others {
-            let mut patient = Vec::new();
-            crate::key::push_id(other, &mut patient);
-            patient.extend_from_slice(&key);
-            draft
-                .batch
-                .put(Space::Membership, rows::versioned(&patient, sequence), []);
-        }
-        let row = HotRow {
-            key,
-            sequence,
-            instant: draft.next.instant,
-            splice: body.splice,
-            id_at: body.id_at,
-            body: body.body,
-        };
-        let value = rows::encode_hot(&row);
-        draft.hot_rows += 1;
-        draft.hot_bytes += value.len() as u64;
-        draft
-            .batch
-            .put(Space::Hot, rows::versioned(&row.key, sequence), value);
+        draft.put_hot_row(key, body);
         Ok(HotResult {
             done,
             version: draft.next,
@@ -468,16 +446,16 @@ impl Inner {
                 rows::encode_commit(draft.next.instant, origin),
             );
         }
+        if changed {
+            writer.begun = draft.next.sequence.0;
+            writer.in_doubt = true;
+        }
         if !draft.batch.is_empty() {
-            let written = self.kv.write(draft.batch, Durability::Synced);
-            if written.is_err() && self.ingesting.load(Ordering::Acquire) == draft.next.sequence.0 {
-                self.abort(draft.next.sequence);
-            }
-            written?;
+            self.kv.write(draft.batch, Durability::Synced)?;
         }
         if changed {
+            writer.in_doubt = false;
             writer.last = draft.next;
-            writer.begun = draft.next.sequence.0;
             self.hot_rows.fetch_add(draft.hot_rows, Ordering::Relaxed);
             self.hot_bytes.fetch_add(draft.hot_bytes, Ordering::Relaxed);
         }
@@ -487,6 +465,33 @@ impl Inner {
             run_kept: false,
             results,
         })
+    }
+}
+
+impl Draft {
+    /// Writes the body of an interactive write, and the further compartments it sits in.
+    fn put_hot_row(&mut self, key: Vec<u8>, body: HotBody) {
+        let Snapshot { sequence, instant } = self.next;
+        for other in &body.others {
+            let mut member = Vec::new();
+            crate::key::push_id(other, &mut member);
+            member.extend_from_slice(&key);
+            self.batch
+                .put(Space::Membership, rows::versioned(&member, sequence), []);
+        }
+        let row = HotRow {
+            key,
+            sequence,
+            instant,
+            splice: body.splice,
+            id_at: body.id_at,
+            body: body.body,
+        };
+        let value = rows::encode_hot(&row);
+        self.hot_rows += 1;
+        self.hot_bytes += value.len() as u64;
+        self.batch
+            .put(Space::Hot, rows::versioned(&row.key, sequence), value);
     }
 }
 

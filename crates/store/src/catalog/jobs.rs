@@ -70,7 +70,7 @@ impl Inner {
     }
 
     fn create(&self, job: NewJob) -> JobsResult<()> {
-        let _writer = self.lock();
+        let _writer = self.lock()?;
         if self.load(&job.id)?.is_some() {
             return Err(JobsError::new(
                 JobsErrorKind::Exists,
@@ -88,7 +88,7 @@ impl Inner {
     }
 
     fn claim(&self, claim: &Claim<'_>) -> JobsResult<Option<(JobRecord, Lease)>> {
-        let _writer = self.lock();
+        let _writer = self.lock()?;
         let free = self.records(|job| job.is_claimable(claim))?;
         let Some(mut record) = free.into_iter().min_by_key(|job| (job.created, job.id)) else {
             return Ok(None);
@@ -105,7 +105,7 @@ impl Inner {
         durability: Durability,
         apply: impl FnOnce(&mut JobRecord) -> JobsResult<T>,
     ) -> JobsResult<T> {
-        let _writer = self.lock();
+        let _writer = self.lock()?;
         let mut record = self
             .load(&lease.job)?
             .ok_or_else(|| JobsError::lease_lost(&lease.job))?;
@@ -118,7 +118,7 @@ impl Inner {
     }
 
     fn abandon(&self, worker: &str) -> JobsResult<u64> {
-        let _writer = self.lock();
+        let _writer = self.lock()?;
         let (mut batch, mut ended) = (Batch::default(), 0);
         for mut record in self.records(|job| job.lease_until.is_some())? {
             if record.accept_abandon(worker) {
@@ -131,7 +131,7 @@ impl Inner {
     }
 
     fn cancel(&self, id: &JobId, now: Timestamp) -> JobsResult<bool> {
-        let _writer = self.lock();
+        let _writer = self.lock()?;
         let Some(mut record) = self.load(id)? else {
             return Ok(false);
         };
@@ -143,7 +143,7 @@ impl Inner {
     }
 
     fn remove_job(&self, id: &JobId) -> Result<()> {
-        let _writer = self.lock();
+        let _writer = self.lock()?;
         let mut batch = Batch::default();
         batch.remove(Space::Job, id.as_bytes().as_slice());
         let to = crate::key::after_prefix(id.as_bytes());
@@ -226,7 +226,7 @@ impl JobStore for KvCatalog {
     async fn checkpoint(&self, lease: &Lease, write: Checkpoint) -> JobsResult<()> {
         let lease = *lease;
         self.job_change(move |inner| {
-            let _writer = inner.lock();
+            let _writer = inner.lock()?;
             let mut batch = Batch::default();
             inner.put_checkpoint(&lease, write, &mut batch)?;
             Ok(inner.kv.write(batch, Durability::Buffered)?)

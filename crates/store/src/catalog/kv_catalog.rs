@@ -52,18 +52,8 @@ impl KvCatalog {
     /// # Errors
     /// [`Corrupt`](ErrorKind::Corrupt) when a row that must be read is not what was written.
     pub fn open(kv: Box<dyn Kv>, clock: Arc<dyn Clock>) -> Result<Self> {
-        let mut aborted = HashSet::new();
-        kv.scan(Space::Intent, &[], None, &mut |key, _| {
-            let sequence = key.first_chunk::<8>().ok_or_else(|| rows::corrupt("intent"))?;
-            aborted.insert(u64::from_be_bytes(*sequence));
-            Ok(ControlFlow::Continue(()))
-        })?;
-        let (mut hot_rows, mut hot_bytes) = (0, 0);
-        kv.scan(Space::Hot, &[], None, &mut |_, value| {
-            hot_rows += 1;
-            hot_bytes += value.len() as u64;
-            Ok(ControlFlow::Continue(()))
-        })?;
+        let aborted = read_intents(&*kv)?;
+        let (hot_rows, hot_bytes) = count_hot(&*kv)?;
         let writer = Writer::open(&*kv, &aborted)?;
         let inner = Inner {
             kv,
@@ -95,8 +85,30 @@ impl KvCatalog {
 }
 
 impl Inner {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes the writer's lock, and makes sure that the writer knows what is stored.
+    pub(super) fn lock(&self) -> Result<MutexGuard<'_, Writer>> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if writer.in_doubt {
+            self.settle(&mut writer)?;
+        }
+        Ok(writer)
+    }
+
+    /// Finds out what became of a change that failed or panicked: it is there whole, or its intent says that it is not.
+    fn settle(&self, writer: &mut Writer) -> Result<()> {
+        let begun = read_intents(&*self.kv)?;
+        let (hot_rows, hot_bytes) = count_hot(&*self.kv)?;
+        writer.reopen(&*self.kv, &begun)?;
+        self.hot_rows.store(hot_rows, Ordering::Relaxed);
+        self.hot_bytes.store(hot_bytes, Ordering::Relaxed);
+        self.aborted
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(begun);
+        // Only now: until here the rows of the change counted as absent.
+        self.ingesting.store(0, Ordering::Release);
+        self.runs_changed();
+        Ok(())
     }
 
     /// The newest version of an id as the row has it; rows of commits that are not true (yet) count as absent.
@@ -122,7 +134,7 @@ impl Inner {
 
     /// The store as it is, with an instant that no later commit will fall below.
     fn snapshot(&self) -> Result<Snapshot> {
-        let mut writer = self.lock();
+        let mut writer = self.lock()?;
         let now = Instant::from_micros(self.clock.now().as_micros());
         let instant = now.max(writer.last.instant);
         writer.last.instant = instant;
@@ -133,16 +145,17 @@ impl Inner {
     }
 
     fn sequence_at(&self, instant: Instant) -> Result<Sequence> {
-        let (mut low, mut high) = (0, self.lock().last.sequence.0);
+        let (mut found, mut low, mut high) = (Sequence::ZERO, 0, self.lock()?.last.sequence.0);
         while low < high {
             let middle = low + (high - low).div_ceil(2);
             match self.commit_at_or_before(middle, low)? {
                 Some(commit) if commit.instant > instant => high = commit.sequence.0 - 1,
-                Some(_) => low = middle,
-                None => high = middle - 1,
+                Some(commit) => (found, low) = (commit.sequence, middle),
+                // No commit came to be from here to there: what is sought lies above, if anywhere.
+                None => low = middle,
             }
         }
-        Ok(Sequence(low))
+        Ok(found)
     }
 
     /// The newest commit in `(above, sequence]`; sequences of commits that never came to be have no row.
@@ -177,7 +190,7 @@ impl Inner {
     }
 
     fn swap(&self, swap: Swap, job: Option<(Lease, Checkpoint)>) -> Result<()> {
-        let _writer = self.lock();
+        let mut writer = self.lock()?;
         let mut batch = Batch::default();
         if let Some((lease, checkpoint)) = job {
             self.put_checkpoint(&lease, checkpoint, &mut batch)?;
@@ -202,7 +215,9 @@ impl Inner {
             }
             batch.remove(Space::Hot, key);
         }
+        writer.in_doubt = true;
         self.kv.write(batch, Durability::Synced)?;
+        writer.in_doubt = false;
         self.runs_changed();
         self.hot_rows.fetch_sub(hot_rows, Ordering::Relaxed);
         self.hot_bytes.fetch_sub(hot_bytes, Ordering::Relaxed);
@@ -393,6 +408,28 @@ fn decode_run(value: &[u8]) -> Result<RunRecord> {
         serde_json::from_slice(json).map_err(|source| rows::corrupt("run").with_source(source))?;
     run.stillborn = Stillborn::from_bytes(stillborn);
     Ok(run)
+}
+
+/// The sequences of commits that were begun and never came to be.
+fn read_intents(kv: &dyn Kv) -> Result<HashSet<u64>> {
+    let mut begun = HashSet::new();
+    kv.scan(Space::Intent, &[], None, &mut |key, _| {
+        let sequence = key.first_chunk::<8>().ok_or_else(|| rows::corrupt("intent"))?;
+        begun.insert(u64::from_be_bytes(*sequence));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(begun)
+}
+
+/// The number of interactive rows, and their bytes.
+fn count_hot(kv: &dyn Kv) -> Result<(u64, u64)> {
+    let (mut rows, mut bytes) = (0, 0);
+    kv.scan(Space::Hot, &[], None, &mut |_, value| {
+        rows += 1;
+        bytes += value.len() as u64;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok((rows, bytes))
 }
 
 /// The newest instant that was ever handed out, from a catalog that is being opened.
