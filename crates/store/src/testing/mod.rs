@@ -8,9 +8,11 @@
 //! ```
 
 mod catalog;
+mod faults;
 mod snapshots;
 mod workload;
 
 pub use catalog::conformance;
+pub use faults::{Fault, FaultPlan, FaultyFiles, FaultyKv, Operation};
 pub use snapshots::snapshots_stay;
-pub use workload::{Rng, Shown, Workload, import, shown};
+pub use workload::{Rng, Shown, Workload, import, import_under, shown};

@@ -1,8 +1,8 @@
 //! Small helpers of the suites: bodies, imports, what a snapshot shows, seeded choices.
 
 use crate::catalog::{
-    Commit, Committed, Expect, HotAction, HotBody, HotWrite, KeyRange, NewRow, Origin, RowBatch, RunWrite,
-    Write,
+    Commit, Committed, Expect, HotAction, HotBody, HotWrite, JobWrite, KeyRange, NewRow, Origin, RowBatch,
+    RunWrite, Write,
 };
 use crate::run::{Row, RowCommit, RunBuilder};
 use crate::{Result, ScanRequest, Selection, Sequence, Store};
@@ -150,6 +150,19 @@ impl Workload {
 /// # Errors
 /// What the store gives.
 pub async fn import(store: &Store, place: &str, resources: &[Workload]) -> Result<Committed> {
+    import_under(store, place, resources, None).await
+}
+
+/// As [`import`], with a checkpoint.
+///
+/// # Errors
+/// What the store gives.
+pub async fn import_under(
+    store: &Store,
+    place: &str,
+    resources: &[Workload],
+    job: Option<JobWrite>,
+) -> Result<Committed> {
     let newest: BTreeMap<(u8, String), &Workload> = resources
         .iter()
         .map(|each| ((each.resource_type.code(), each.id.clone()), each))
@@ -191,7 +204,7 @@ pub async fn import(store: &Store, place: &str, resources: &[Workload]) -> Resul
         .catalog()
         .commit(Commit {
             write,
-            job: None,
+            job,
             origin: Origin::default(),
         })
         .await?;

@@ -5,6 +5,7 @@
 )]
 
 mod catalog;
+mod crash;
 mod folder;
 mod full_disk;
 mod outputs;
