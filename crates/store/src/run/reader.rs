@@ -156,11 +156,41 @@ impl Run {
     /// # Errors
     /// Those of the storage; [`ErrorKind::Invalid`] when there are no such blocks.
     pub async fn fetch(&self, store: &dyn ObjectStore, path: &Path, blocks: Range<usize>) -> Result<Bytes> {
+        read(store, path, self.place(&blocks)?).await
+    }
+
+    /// Reads several spans of consecutive blocks in one go, as [`Run::fetch`] reads one. What lies close together a storage may
+    /// read as one; a disk is asked from one thread, once.
+    ///
+    /// # Errors
+    /// As [`Run::fetch`].
+    pub async fn fetch_spans(
+        &self,
+        store: &dyn ObjectStore,
+        path: &Path,
+        spans: &[Range<usize>],
+    ) -> Result<Vec<Bytes>> {
+        let ranges: Vec<Range<u64>> = spans
+            .iter()
+            .map(|blocks| self.place(blocks))
+            .collect::<Result<_>>()?;
+        let context = || format!("read {} ranges of run {path}", ranges.len());
+        let read = store.get_ranges(path, &ranges).await;
+        let read = read.map_err(|source| Error::object(context(), source))?;
+        let is_whole = |(range, bytes): (&Range<u64>, &Bytes)| bytes.len() as u64 == range.end - range.start;
+        if read.len() != ranges.len() || !ranges.iter().zip(&read).all(is_whole) {
+            return Err(corrupt(path.as_ref(), "is shorter than when it was written"));
+        }
+        Ok(read)
+    }
+
+    /// Where consecutive blocks lie in the file.
+    fn place(&self, blocks: &Range<usize>) -> Result<Range<u64>> {
         let Some([first, .., last] | [first @ last]) = self.blocks().get(blocks.clone()) else {
             let context = format!("run {} has no blocks {}..{}", self.name, blocks.start, blocks.end);
             return Err(Error::new(ErrorKind::Invalid, context));
         };
-        read(store, path, first.offset..last.offset + last.stored_bytes()).await
+        Ok(first.offset..last.offset + last.stored_bytes())
     }
 
     /// One block out of what [`Run::fetch`] read from block `first` on; empty when the block is not in there.

@@ -1,6 +1,6 @@
 //! Merges sorted sources of rows (runs and interactive rows) into one sorted stream.
 //!
-//! A run is read block by block, only the blocks that were chosen, a span of neighbours at a time; a block is decoded
+//! A run is read block by block, only the blocks that were chosen, many in one go; a block is decoded
 //! when the merge reaches it. While one source is ahead of all others by owner, its rows go out without a comparison:
 //! files come in patient by patient, so this is the common case.
 //!
@@ -20,7 +20,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
-/// Compressed bytes of neighbouring blocks that are read in one go.
+/// Compressed bytes of wanted blocks that are read in one go.
 const READ_BYTES: u64 = 512 << 10;
 
 /// One version of a resource as it lies in the store.
@@ -72,8 +72,8 @@ struct RunSource {
     runtime: Handle,
     /// Blocks that are still to be read, in order.
     blocks: VecDeque<usize>,
-    /// A span of neighbouring blocks that has been read, and which blocks it holds.
-    span: (Range<usize>, Bytes),
+    /// Spans of neighbouring blocks that have been read, and which blocks they hold; those behind are gone.
+    spans: VecDeque<(Range<usize>, Bytes)>,
     block: Block,
     /// The number of the block that is decoded, if one is.
     current: Option<usize>,
@@ -96,7 +96,7 @@ impl Merge {
                 files: Arc::clone(files),
                 runtime: runtime.clone(),
                 blocks: blocks.into(),
-                span: (0..0, Bytes::new()),
+                spans: VecDeque::new(),
                 block: Block::new(),
                 current: None,
                 row: 0,
@@ -269,11 +269,16 @@ impl RunSource {
                 self.current = None;
                 return Ok(false);
             };
-            if !self.span.0.contains(&block) {
-                self.read_span(block)?;
+            while self.spans.pop_front_if(|(span, _)| span.end <= block).is_some() {}
+            if self.spans.is_empty() {
+                self.read_spans(block)?;
             }
+            let (span, read) = self
+                .spans
+                .front()
+                .expect("the block was read just now, or before");
             let run = &self.handle.run;
-            let bytes = run.block_bytes_in(&self.span.1, self.span.0.start, block);
+            let bytes = run.block_bytes_in(read, span.start, block);
             let own = self.handle.record.own;
             run.decode(block, &bytes, (own.sequence, own.instant), &mut self.block)?;
             self.current = Some(block);
@@ -284,23 +289,27 @@ impl RunSource {
         }
     }
 
-    /// Reads the block and those of its neighbours that are wanted next, up to a bound.
-    fn read_span(&mut self, block: usize) -> Result<()> {
+    /// Reads the block and those that are wanted next, up to a bound.
+    fn read_spans(&mut self, block: usize) -> Result<()> {
         let blocks = self.handle.run.blocks();
-        let mut bytes = blocks[block].stored_bytes();
-        let mut end = block + 1;
-        for &next in &self.blocks {
-            if next != end || bytes + blocks[next].stored_bytes() > READ_BYTES {
+        let mut bytes = 0;
+        let mut wanted: Vec<Range<usize>> = Vec::new();
+        for &next in std::iter::once(&block).chain(&self.blocks) {
+            bytes += blocks[next].stored_bytes();
+            if bytes > READ_BYTES && !wanted.is_empty() {
                 break;
             }
-            bytes += blocks[next].stored_bytes();
-            end += 1;
+            match wanted.last_mut() {
+                Some(span) if span.end == next => span.end += 1,
+                _ => wanted.push(next..next + 1),
+            }
         }
-        let run = &self.handle.run;
         let read = self
-            .runtime
-            .block_on(run.fetch(&*self.files, &self.handle.path, block..end))?;
-        self.span = (block..end, read);
+            .handle
+            .run
+            .fetch_spans(&*self.files, &self.handle.path, &wanted);
+        let read = self.runtime.block_on(read)?;
+        self.spans = wanted.into_iter().zip(read).collect();
         Ok(())
     }
 

@@ -220,8 +220,10 @@ fn may_hold(run: &Run, at: usize, cohort: &CohortRows) -> bool {
 struct Filter<'a> {
     request: &'a ScanRequest,
     dead: &'a HashMap<Vec<u8>, Sequence>,
-    /// Whether a row's key decides anything: not when a whole type is read that nobody changed.
+    /// Whether the key of a row whose owner is selected decides anything: not when a whole type is read that nobody changed.
     needs_key: bool,
+    /// The owner that was asked about last, and whether all its rows are selected: rows of one owner come together.
+    owner: (Vec<u8>, bool),
     /// key ‖ sequence of the row at hand.
     key: Vec<u8>,
     /// key ‖ sequence of the row that was shown last, when interactive rows take part: a flush in between shows one of
@@ -232,12 +234,11 @@ struct Filter<'a> {
 impl<'a> Filter<'a> {
     fn new(request: &'a ScanRequest, dead: &'a HashMap<Vec<u8>, Sequence>, has_hot: bool) -> Self {
         let whole_type = request.range == KeyRange::of_prefix(vec![request.range.from[0]]);
-        let selects = matches!(request.selection, Selection::Cohort(_));
-        let needs_key = has_hot || selects || !whole_type || !dead.is_empty();
         Self {
             request,
             dead,
-            needs_key,
+            needs_key: has_hot || !whole_type || !dead.is_empty(),
+            owner: (Vec::new(), false),
             key: Vec::new(),
             last: has_hot.then(Vec::new),
         }
@@ -247,42 +248,47 @@ impl<'a> Filter<'a> {
         if row.sequence > self.request.snapshot || row.sequence <= self.request.after {
             return false;
         }
-        !self.needs_key || self.key_is_shown(row)
+        match &self.request.selection {
+            Selection::All => !self.needs_key || self.key_is_shown(row, &[]),
+            Selection::Cohort(cohort) if self.owns(cohort, row.owner_key) => {
+                !self.needs_key || self.key_is_shown(row, &[])
+            }
+            Selection::Cohort(cohort) => !cohort.keys.is_empty() && self.key_is_shown(row, &cohort.keys),
+        }
     }
 
-    fn key_is_shown(&mut self, row: &StoredRow<'_>) -> bool {
+    /// Whether the cohort has all rows of an owner.
+    fn owns(&mut self, cohort: &CohortRows, owner_key: &[u8]) -> bool {
+        if self.owner.0 != owner_key {
+            self.owner.0.clear();
+            self.owner.0.extend_from_slice(owner_key);
+            let found = cohort
+                .owners
+                .binary_search_by(|owner| owner.as_slice().cmp(owner_key));
+            self.owner.1 = found.is_ok();
+        }
+        self.owner.1
+    }
+
+    /// Decides by the whole key, which must be one of `keys` where there are any.
+    fn key_is_shown(&mut self, row: &StoredRow<'_>, keys: &[Vec<u8>]) -> bool {
         self.key.clear();
         self.key.push(self.request.range.from[0]);
         self.key.extend_from_slice(row.owner_key);
         crate::key::push_id(row.id, &mut self.key);
-        if !self.request.range.contains(&self.key) || !self.is_selected(row) {
+        if !self.request.range.contains(&self.key)
+            || !(keys.is_empty() || keys.binary_search(&self.key).is_ok())
+        {
             return false;
         }
         self.key.extend_from_slice(&row.sequence.0.to_be_bytes());
-        if self
-            .dead
-            .get(&self.key)
-            .is_some_and(|dead_at| *dead_at <= self.request.snapshot)
-        {
+        let ended = self.dead.get(&self.key);
+        if ended.is_some_and(|dead_at| *dead_at <= self.request.snapshot) {
             return false;
         }
         let Some(last) = &mut self.last else { return true };
         let repeated = *last == self.key;
         last.clone_from(&self.key);
         !repeated
-    }
-
-    /// `key` holds the row's key without its sequence.
-    fn is_selected(&self, row: &StoredRow<'_>) -> bool {
-        match &self.request.selection {
-            Selection::All => true,
-            Selection::Cohort(cohort) => {
-                cohort
-                    .owners
-                    .binary_search_by(|owner| owner.as_slice().cmp(row.owner_key))
-                    .is_ok()
-                    || cohort.keys.binary_search(&self.key).is_ok()
-            }
-        }
     }
 }
