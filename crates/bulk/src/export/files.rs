@@ -3,7 +3,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use fhirhose_store::{Hashing, OutputName, OutputSettings, OutputStore, OutputWriter, PlainFolder};
+use fhirhose_store::{
+    Hashing, OutputFile, OutputName, OutputSettings, OutputStore, OutputWriter, PlainFolder,
+};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -131,34 +133,31 @@ impl<'a> FileCutter<'a> {
         Ok(())
     }
 
-    /// Lets another thread bring the present file to its place, after the one before.
+    /// Brings the present file to its place; where that takes its time, another thread does, after the file before.
     fn end_file(&mut self, next: Next) -> ControlFlow<()> {
         let Some(file) = self.file.take() else {
             return ControlFlow::Continue(());
         };
         self.file_bytes = 0;
         self.files += 1;
+        match &self.crew.place {
+            Place::Folder { .. } => tell_finished(self.crew, self.part, file.finish(), next),
+            Place::Outputs { .. } => self.finish_elsewhere(file, next),
+        }
+        self.crew.go_on()
+    }
+
+    fn finish_elsewhere(&mut self, file: OutputWriter, next: Next) {
         let runtime = Handle::current();
-        let Ok(permit) = runtime.block_on(Arc::clone(&self.crew.finishing).acquire_owned()) else {
-            return ControlFlow::Break(());
-        };
+        let permit = runtime.block_on(Arc::clone(&self.crew.finishing).acquire_owned());
+        let permit = permit.expect("nobody closes the semaphore");
         let (crew, part, before) = (Arc::clone(self.crew), self.part, self.finishing.take());
         self.finishing = Some(runtime.clone().spawn_blocking(move || {
-            if before.is_some_and(|before| runtime.block_on(before).is_err()) {
-                return;
+            if before.is_none_or(|before| runtime.block_on(before).is_ok()) {
+                tell_finished(&crew, part, file.finish(), next);
             }
-            let finished = file.finish();
             drop(permit);
-            crew.tell(match finished {
-                Ok(file) => Event::Advanced {
-                    part,
-                    file: Some(file),
-                    next,
-                },
-                Err(error) => Event::Failed(error.into()),
-            });
         }));
-        self.crew.go_on()
     }
 
     /// Tells that the part ends behind its last file.
@@ -173,4 +172,16 @@ impl<'a> FileCutter<'a> {
         }
         self.crew.go_on()
     }
+}
+
+fn tell_finished(crew: &Crew, part: usize, finished: fhirhose_store::Result<OutputFile>, next: Next) {
+    let event = match finished {
+        Ok(file) => Event::Advanced {
+            part,
+            file: Some(file),
+            next,
+        },
+        Err(error) => Event::Failed(error.into()),
+    };
+    crew.tell(event);
 }
