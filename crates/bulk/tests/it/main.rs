@@ -1,5 +1,6 @@
 //! Integration tests of the bulk operations; modules mirror `src/`.
 
+mod crash;
 mod export;
 mod generate;
 mod import;
