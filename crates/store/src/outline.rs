@@ -3,10 +3,11 @@
 //! An [`Outline`] gives upper bounds: blocks hold rows that a selection leaves out and versions that have ended. What it says
 //! depends on the layout, which a flush or a compaction changes; what the scans show does not.
 
-use crate::catalog::CatalogStats;
+use crate::catalog::KeyRange;
 use crate::scan::{RunHandle, ScanRequest, choose_blocks};
 use crate::store::Store;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, key};
+use std::collections::BTreeSet;
 
 /// For each cut that is wanted, so many places are looked at: parts differ in size by about this part of one.
 const MARKS_PER_CUT: u64 = 32;
@@ -46,11 +47,23 @@ impl Store {
             ));
         }
         // As a scan does: interactive rows first, then the runs, so that a flush in between hides nothing.
-        let hot = self.catalog().stats().await?;
-        let mut outlines = Vec::with_capacity(requests.len());
-        for request in requests {
-            outlines.push(self.outline_hot(request, &hot).await?);
-        }
+        let hot = self.hot_types().await?;
+        let of_hot = Outline {
+            rows_max: hot.rows,
+            text_bytes_max: hot.bytes,
+            cuts: Vec::new(),
+        };
+        let is_hot = |request: &ScanRequest| hot.types.contains(&request.range.from[0]);
+        let mut outlines: Vec<Outline> = requests
+            .iter()
+            .map(|request| {
+                if is_hot(request) {
+                    of_hot.clone()
+                } else {
+                    Outline::default()
+                }
+            })
+            .collect();
         let (snapshot, after) = (first.snapshot, first.after);
         let runs = self
             .layout(|run| run.oldest <= snapshot && run.newest > after)
@@ -61,17 +74,36 @@ impl Store {
         Ok(outlines)
     }
 
-    async fn outline_hot(&self, request: &ScanRequest, hot: &CatalogStats) -> Result<Outline> {
-        // One row tells whether there are any; how many of them are of this type is not worth reading them all.
-        if hot.hot_rows == 0 || self.catalog().hot(&request.range, 1).await?.is_empty() {
-            return Ok(Outline::default());
+    /// Which types have interactive rows, found by skipping from one to the next, and how many rows of all types there are.
+    async fn hot_types(&self) -> Result<HotTypes> {
+        let mut types = BTreeSet::new();
+        let mut from = vec![0];
+        while let Some(row) = self.catalog().hot(&KeyRange { from, to: None }, 1).await?.first() {
+            types.insert(row.key[0]);
+            match key::after_prefix(&row.key[..1]) {
+                Some(next) => from = next,
+                None => break,
+            }
         }
-        Ok(Outline {
-            rows_max: hot.hot_rows,
-            text_bytes_max: hot.hot_bytes,
-            cuts: Vec::new(),
+        if types.is_empty() {
+            return Ok(HotTypes::default());
+        }
+        let stats = self.catalog().stats().await?;
+        // A flush may just have emptied the count; the rows that were seen are somewhere all the same.
+        Ok(HotTypes {
+            types,
+            rows: stats.hot_rows.max(1),
+            bytes: stats.hot_bytes.max(1),
         })
     }
+}
+
+/// The types of interactive rows, and the sums over all of them.
+#[derive(Default)]
+struct HotTypes {
+    types: BTreeSet<u8>,
+    rows: u64,
+    bytes: u64,
 }
 
 fn outline_runs(runs: &[RunHandle], request: &ScanRequest, part_bytes: u64, outline: &mut Outline) {
@@ -140,4 +172,123 @@ fn marks<'a>(chosen: &'a [(&RunHandle, Vec<usize>)], grain_bytes: u64) -> Vec<Ma
         marks.extend(open);
     }
     marks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Rng, Workload, import};
+    use crate::{Selection, Sequence, StoreSettings};
+    use fhirhose_fhir::resource_type::ResourceType;
+    use fhirhose_jobs::SystemClock;
+    use std::ops::ControlFlow;
+    use std::sync::Arc;
+
+    fn request(resource_type: ResourceType, snapshot: Sequence, after: Sequence) -> ScanRequest {
+        let range = KeyRange::of_type(resource_type);
+        ScanRequest {
+            range,
+            snapshot,
+            after,
+            selection: Selection::All,
+        }
+    }
+
+    async fn ids(store: &Store, request: ScanRequest) -> Vec<String> {
+        let scan = store.scan(request).await.expect("a scan");
+        let read = move || {
+            let mut ids = Vec::new();
+            let mut visit = |row: crate::StoredRow<'_>| {
+                ids.push(row.id.to_owned());
+                Ok(ControlFlow::Continue(()))
+            };
+            scan.for_each(&mut visit).map(|()| ids)
+        };
+        tokio::task::spawn_blocking(read)
+            .await
+            .expect("no panic")
+            .expect("rows")
+    }
+
+    /// Three runs of one to two blocks a row.
+    async fn three_runs() -> (Store, Sequence) {
+        let mut settings = StoreSettings::default();
+        settings.run.block_bytes = 1 << 10;
+        let store = Store::in_memory(Arc::new(SystemClock), settings).expect("a store");
+        let mut rng = Rng::new(5);
+        let mut newest = Sequence::ZERO;
+        for number in 0..3 {
+            let rows = (0..200).map(|row| Workload {
+                resource_type: ResourceType::OBSERVATION,
+                owner: Some(format!("p{}", rng.below(50))),
+                id: format!("r{number}-{row}"),
+                value: row,
+            });
+            let rows: Vec<Workload> = rows.collect();
+            let committed = import(&store, &format!("{number}.run"), &rows)
+                .await
+                .expect("an import");
+            newest = committed.snapshot.sequence;
+        }
+        (store, newest)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn parts_between_cuts_are_the_whole_and_about_equal() {
+        let (store, newest) = three_runs().await;
+        let whole = request(ResourceType::OBSERVATION, newest, Sequence::ZERO);
+        let outline = store
+            .outline(std::slice::from_ref(&whole), 5_000)
+            .await
+            .expect("an outline")
+            .remove(0);
+        assert_eq!(outline.rows_max, 600);
+        assert_eq!(
+            outline.cuts.len() as u64 + 1,
+            outline.text_bytes_max.div_ceil(5_000)
+        );
+        let mut starts = vec![whole.range.from.clone()];
+        starts.extend(outline.cuts);
+        assert!(starts.is_sorted_by(|a, b| a < b), "cuts rise, within the range");
+        let mut found = Vec::new();
+        for (number, from) in starts.iter().enumerate() {
+            let to = starts.get(number + 1).cloned().or_else(|| whole.range.to.clone());
+            let range = KeyRange {
+                from: from.clone(),
+                to,
+            };
+            let part = ids(
+                &store,
+                ScanRequest {
+                    range,
+                    ..whole.clone()
+                },
+            )
+            .await;
+            let equal = 600 / starts.len();
+            assert!(
+                (equal / 2..equal * 2).contains(&part.len()),
+                "part {number} has {} rows",
+                part.len()
+            );
+            found.extend(part);
+        }
+        assert_eq!(found, ids(&store, whole).await);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_outline_is_empty_where_a_scan_shows_nothing() {
+        let (store, newest) = three_runs().await;
+        let requests = [
+            request(ResourceType::OBSERVATION, newest, newest),
+            request(ResourceType::OBSERVATION, newest, Sequence(newest.0 - 1)),
+            request(ResourceType::PATIENT, newest, Sequence::ZERO),
+        ];
+        let outlines = store.outline(&requests[..1], 1 << 20).await.expect("an outline");
+        assert_eq!(outlines, [Outline::default()], "nothing is newer");
+        let outlines = store.outline(&requests[1..2], 1 << 20).await.expect("an outline");
+        assert_eq!(outlines[0].rows_max, 200, "only the newest run");
+        let outlines = store.outline(&requests[2..], 1 << 20).await.expect("an outline");
+        assert_eq!(outlines, [Outline::default()], "no such type");
+    }
 }

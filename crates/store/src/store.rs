@@ -9,12 +9,15 @@ use crate::scan::{RunHandle, Scan, ScanRequest};
 use crate::{DataFolder, Error, OutputStore, Result, put_durable};
 use bytes::Bytes;
 use fhirhose_jobs::Clock;
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// Runs whose footers are read at the same time: each waits for another thread, or for a network.
+const OPENING_MAX: usize = 16;
 
 /// What a store may use, and how it keeps its files.
 #[derive(Debug, Clone)]
@@ -217,8 +220,7 @@ impl Store {
 
     /// The runs that now hold the store and that are wanted, open and pinned.
     pub(crate) async fn layout(&self, wanted: impl Fn(&RunRecord) -> bool) -> Result<Vec<RunHandle>> {
-        let mut handles = Vec::new();
-        let pinned = {
+        let pinned: Vec<_> = {
             let mut pins = self.inner.pins.lock().await;
             let mut pinned = Vec::new();
             for record in self
@@ -238,17 +240,19 @@ impl Store {
             }
             pinned
         };
-        for (record, pin) in pinned {
-            let path = Path::from(record.place.as_str());
-            let run = self.open_run(&record, &path).await?;
-            handles.push(RunHandle {
-                record,
-                run,
-                path,
-                _pin: pin,
-            });
-        }
-        Ok(handles)
+        let opening = futures::stream::iter(pinned).map(|(record, pin)| self.open_pinned(record, pin));
+        opening.buffered(OPENING_MAX).try_collect().await
+    }
+
+    async fn open_pinned(&self, record: Arc<RunRecord>, pin: Arc<()>) -> Result<RunHandle> {
+        let path = Path::from(record.place.as_str());
+        let run = self.open_run(&record, &path).await?;
+        Ok(RunHandle {
+            record,
+            run,
+            path,
+            _pin: pin,
+        })
     }
 
     async fn open_run(&self, record: &RunRecord, path: &Path) -> Result<Arc<Run>> {
