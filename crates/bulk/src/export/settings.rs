@@ -13,7 +13,7 @@ pub struct ExportSettings {
     /// alone; above it the cuts depend on how the runs lie, too. A part fills at least one file. Default: 1 GiB.
     pub part_bytes: u64,
     /// The time between two checkpoints, in milliseconds; 0 writes one after each file. What was done since the last one is done
-    /// again after a crash. Default: 500.
+    /// again after a crash. Default: 100.
     pub checkpoint_millis: u64,
     /// Finished files whose last bytes are on their way to the disk while their part goes on. Default: 8.
     pub files_finishing_max: usize,
@@ -30,7 +30,7 @@ impl Default for ExportSettings {
         Self {
             parts_parallel: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             part_bytes: 1 << 30,
-            checkpoint_millis: 500,
+            checkpoint_millis: 100,
             files_finishing_max: 8,
             outputs: OutputSettings::default(),
             folder_hashing: Hashing::Sha256,

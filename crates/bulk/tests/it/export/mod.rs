@@ -1,6 +1,9 @@
 //! Exports, on real data and on small stores made for a case.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it should be"
+)]
 
 mod expected;
 mod files;
