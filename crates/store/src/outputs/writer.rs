@@ -24,6 +24,7 @@ pub struct OutputWriter {
 pub(super) struct TextFacts {
     pub(super) rows: u64,
     pub(super) bytes: u64,
+    /// Zero in a plain file, which has none.
     pub(super) fingerprint: [u8; 16],
     pub(super) sha256: Option<[u8; 32]>,
 }
@@ -40,7 +41,7 @@ impl OutputWriter {
         Ok(Self {
             name: name.file().to_owned(),
             sink,
-            tally: Tally::new(settings.hashing),
+            tally: Tally::new(settings.hashing, Some(Box::default())),
         })
     }
 
@@ -48,7 +49,8 @@ impl OutputWriter {
         Self {
             name: name.to_owned(),
             sink: Sink::Plain(file),
-            tally: Tally::new(hashing),
+            // No tag is made of a plain file.
+            tally: Tally::new(hashing, None),
         }
     }
 
@@ -107,12 +109,12 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 struct Tally {
     rows: u64,
     bytes: u64,
-    fingerprint: Box<Xxh3>,
+    fingerprint: Option<Box<Xxh3>>,
     sha256: Option<Sha256>,
 }
 
 impl Tally {
-    fn new(hashing: Hashing) -> Self {
+    fn new(hashing: Hashing, fingerprint: Option<Box<Xxh3>>) -> Self {
         let sha256 = match hashing {
             Hashing::Sha256 => Some(Sha256::new()),
             Hashing::FingerprintOnly => None,
@@ -120,7 +122,7 @@ impl Tally {
         Self {
             rows: 0,
             bytes: 0,
-            fingerprint: Box::new(Xxh3::new()),
+            fingerprint,
             sha256,
         }
     }
@@ -128,7 +130,9 @@ impl Tally {
     fn add(&mut self, text: &[u8]) {
         self.rows += memchr::memchr_iter(b'\n', text).count() as u64;
         self.bytes += text.len() as u64;
-        self.fingerprint.update(text);
+        if let Some(fingerprint) = &mut self.fingerprint {
+            fingerprint.update(text);
+        }
         if let Some(sha256) = &mut self.sha256 {
             sha256.update(text);
         }
@@ -138,7 +142,10 @@ impl Tally {
         TextFacts {
             rows: self.rows,
             bytes: self.bytes,
-            fingerprint: self.fingerprint.digest128().to_be_bytes(),
+            fingerprint: self
+                .fingerprint
+                .as_ref()
+                .map_or([0; 16], |hash| hash.digest128().to_be_bytes()),
             sha256: self.sha256.clone().map(|sha256| sha256.finalize().into()),
         }
     }
