@@ -83,6 +83,8 @@ pub struct Cutter {
     overlong: Option<u64>,
     /// How many bytes of a byte order mark have been seen at the very start; `None` once that is settled.
     mark_seen: Option<usize>,
+    /// Memory of an earlier chunk for the next one, if the caller gave it back.
+    spare: Vec<u8>,
 }
 
 impl Cutter {
@@ -103,6 +105,15 @@ impl Cutter {
             place,
             overlong: None,
             mark_seen,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Takes the memory of an earlier chunk for a coming one: fresh pages cost as much as filling them.
+    pub fn reuse(&mut self, mut bytes: Vec<u8>) {
+        if bytes.capacity() > self.spare.capacity() {
+            bytes.clear();
+            self.spare = bytes;
         }
     }
 
@@ -165,8 +176,7 @@ impl Cutter {
             self.cut_complete(cuts);
         }
         if self.pending.capacity() == 0 {
-            self.pending
-                .reserve(self.limits.chunk_bytes.min(RESERVED_BYTES_MAX));
+            self.pending = self.fresh();
         }
         self.pending.extend_from_slice(piece);
         if ends_line {
@@ -208,6 +218,13 @@ impl Cutter {
         }
     }
 
+    /// Memory for a chunk.
+    fn fresh(&mut self) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut self.spare);
+        bytes.reserve(self.limits.chunk_bytes.min(RESERVED_BYTES_MAX));
+        bytes
+    }
+
     /// Cuts off the whole lines, if there are any; the begun line stays.
     fn cut_complete(&mut self, cuts: &mut Vec<Cut>) {
         if self.complete == 0 {
@@ -215,7 +232,7 @@ impl Cutter {
         }
         let mut next = Vec::new();
         if self.pending.len() > self.complete {
-            next.reserve(self.limits.chunk_bytes.min(RESERVED_BYTES_MAX));
+            next = self.fresh();
             next.extend_from_slice(&self.pending[self.complete..]);
             self.pending.truncate(self.complete);
         }

@@ -1,7 +1,8 @@
 //! What all threads of one import share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use fhirhose_fhir::ndjson::Chunk;
 use fhirhose_jobs::{StopReason, StopSignal};
 use fhirhose_store::{OutputName, OutputWriter, Store};
 use tokio::runtime::Handle;
@@ -25,6 +26,8 @@ pub(super) struct Environment {
     /// Ends all threads: set when the job must stop, or when one of them failed.
     pub(super) halt: StopSignal,
     pub(super) runtime: Handle,
+    /// Memory of chunks that are done with, from the workers for the reader; never more than there are chunks in flight.
+    pub(super) spare: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Environment {
@@ -42,6 +45,21 @@ impl Environment {
     /// The full name of such a file.
     pub(super) fn part(&self, file: &str) -> Result<OutputName> {
         Ok(OutputName::new(&parts_of(&self.job), file)?)
+    }
+
+    /// Keeps the memory of a chunk for the reader, when nobody else has the chunk.
+    pub(super) fn give_back(&self, chunk: Arc<Chunk>) {
+        if let Ok(chunk) = Arc::try_unwrap(chunk) {
+            self.spare
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(chunk.bytes);
+        }
+    }
+
+    /// Memory of a chunk that is done with.
+    pub(super) fn spare(&self) -> Option<Vec<u8>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
     /// Fails when the work is to stop.

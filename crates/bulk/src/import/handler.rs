@@ -1,6 +1,6 @@
 //! The import as a job: [`submit_import`] records it, [`ImportHandler`] runs it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use fhirhose_fhir::instant::Instant;
@@ -81,6 +81,7 @@ impl ImportHandler {
             fence: context.lease().fence,
             halt: StopSignal::new(),
             runtime: Handle::current(),
+            spare: Mutex::default(),
         })
     }
 

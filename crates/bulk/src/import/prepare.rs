@@ -139,7 +139,9 @@ impl<'e> Preparer<'e> {
         prepared.delta.types = self.rows.types();
         prepared.delta.unresolvable = self.rows.unresolvable;
         let resources = self.rows.subsetted();
-        if !resources.is_empty() {
+        if resources.is_empty() {
+            environment.give_back(chunk);
+        } else {
             prepared.cut = Some(CutCopies {
                 chunk,
                 facts,

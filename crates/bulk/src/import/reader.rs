@@ -124,6 +124,9 @@ impl InputReader<'_> {
             }
             for cut in cuts.drain(..) {
                 self.take(cut, &progress, None)?;
+                if let Some(memory) = environment.spare() {
+                    cutter.reuse(memory);
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::{Error, ErrorKind, Result};
 pub struct ImportSettings {
     /// Threads that check, sort and compress; one more reads. Default: the processors of the machine.
     pub threads: usize,
-    /// Text of one chunk, in bytes, which becomes one run and one commit; 1 KiB to 256 MiB. Default: 64 MiB.
+    /// Text of one chunk, in bytes, which becomes one run and one commit; 1 KiB to 256 MiB. Default: 32 MiB.
     ///
     /// Memory is about `chunk_bytes × (chunks_in_flight + threads + 1)`.
     pub chunk_bytes: usize,
@@ -41,7 +41,7 @@ impl ImportSettings {
         let lines = LineLimits::default();
         Self {
             threads,
-            chunk_bytes: 64 << 20,
+            chunk_bytes: 32 << 20,
             chunks_in_flight: threads + 2,
             line_bytes_max: lines.line_bytes_max,
             depth_max: lines.depth_max,
