@@ -16,9 +16,6 @@ use measure::Measured;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Measures import and export against limits of this machine.
 #[derive(Debug, Parser)]
 struct Arguments {

@@ -10,10 +10,6 @@ mod workspace;
 
 use std::process::ExitCode;
 
-/// Bulk work allocates in many threads and frees elsewhere; the system's allocator keeps what it should give back.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let arguments = match arguments::parse() {
         Ok(arguments) => arguments,

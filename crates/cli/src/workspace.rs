@@ -70,6 +70,8 @@ pub(crate) async fn run_job(
     ];
     let settings = RunnerSettings {
         leftover: Leftover::TakeOver,
+        // A person who starts the command again has decided that it is worth another try.
+        attempts_max: u32::MAX,
         ..RunnerSettings::new(WORKER, lanes)
     };
     let jobs: Arc<dyn fhirhose_jobs::JobStore> = store.catalog().clone();
@@ -94,6 +96,10 @@ pub(crate) async fn run_job(
     let job = ended?;
     match (job.state, job.result, job.failure) {
         (JobState::Succeeded, Some(result), _) => Ok(result),
+        // The kind that the failure had when it happened decides on hint and exit code.
+        (_, _, Some(failure)) if failure.code == "disk-full" || failure.code == "storage-full" => {
+            Err(fhirhose_store::Error::new(fhirhose_store::ErrorKind::DiskFull, failure.message).into())
+        }
         (_, _, Some(failure)) => bail!("{}", failure.message),
         _ => bail!("the job was cancelled"),
     }

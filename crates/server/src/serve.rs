@@ -21,6 +21,10 @@ use crate::listener::{Limits, listen};
 use crate::upkeep::{Nudging, Upkeep};
 use crate::{Error, ErrorKind, Result, ServerSettings, routes};
 
+/// So often a job may take the process down with it, at the same point, before it is given up: a server that is restarted
+/// in haste must not lose the job that it was killed in.
+const ATTEMPTS_MAX: u32 = 20;
+
 /// What a server works with. The time comes from the store's clock.
 pub struct Components {
     /// Where resources, jobs and files are.
@@ -156,6 +160,7 @@ fn runner(components: &Components, settings: &ServerSettings, nudge: &Arc<Notify
     ];
     let settings = RunnerSettings {
         leftover: Leftover::TakeOver,
+        attempts_max: ATTEMPTS_MAX,
         drain_secs: settings.drain_secs,
         retention_secs: settings.retention_secs,
         ..RunnerSettings::new(&settings.worker, lanes)

@@ -57,7 +57,10 @@ impl Load {
         let store = workspace::open(&self.data, OpenMode::Create, "load").await?;
         let mut settings = ImportSettings::default();
         if let Some(threads) = self.threads {
-            settings.threads = threads.get();
+            settings = ImportSettings::with_threads(threads.get());
+        }
+        if let Some(bytes) = self.chunk_bytes {
+            settings.chunk_bytes = bytes;
         }
         let spec = ImportSpec {
             source: self.source.clone(),

@@ -1,0 +1,9 @@
+//! The binary as its users run it: commands, exit codes, and SIGKILL at any moment.
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test, what cannot be unwrapped is the failure"
+)]
+
+mod commands;
+mod kill;
+mod sample;
