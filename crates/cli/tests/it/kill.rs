@@ -4,8 +4,12 @@
 //! `FHIRHOSE_KILLS` says how many kills (default 20, half of them during imports, half during exports; as many again over
 //! HTTP); every one of them meets a process that lives. `FHIRHOSE_KILL_SEED` draws the same moments again. Work that ends
 //! before all kills are spent is begun anew; every round is compared with an undisturbed one.
+#![allow(
+    clippy::print_stdout,
+    reason = "a run that fails is repeated by the seed that it printed"
+)]
 
-use crate::sample::{assert_same, exported, start, succeed, write_population};
+use crate::sample::{assert_same, exported, fhirhose, succeed, write_population};
 use fhirhose_bulk::import::ImportResult;
 use fhirhose_client::{Export, Http, HttpSettings, Poll};
 use fhirhose_jobs::{JobFilter, JobState, SystemClock};
@@ -15,7 +19,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,6 +29,9 @@ const FILE_BYTES_MAX: &str = "1000000";
 
 /// How many resources the sample has.
 const RESOURCES: usize = 38_473;
+
+/// The least span within which a kill is drawn.
+const LEFT_MIN: Duration = Duration::from_millis(100);
 
 /// How often a process or a server is looked at.
 const LOOK: Duration = Duration::from_millis(2);
@@ -203,9 +210,15 @@ impl Kills {
         span.mul_f64((mixed ^ (mixed >> 31)) as f64 / u64::MAX as f64)
     }
 
-    /// When the next kill is due; `None` when all are spent.
-    fn next(&mut self, span: Duration) -> Option<Instant> {
-        (self.left > 0).then(|| Instant::now() + self.moment(span))
+    /// When the next kill is due, within the work that is `left`; `None` when all are spent.
+    fn next(&mut self, left: &mut Duration) -> Option<Instant> {
+        if self.left == 0 {
+            return None;
+        }
+        // Even a process that has nothing left to do takes a while to find that out.
+        let moment = self.moment((*left).max(LEFT_MIN));
+        *left = left.saturating_sub(moment);
+        Some(Instant::now() + moment)
     }
 
     fn kill(&mut self, child: &mut Child) {
@@ -227,9 +240,10 @@ impl Kills {
         begin: impl Fn() -> Child,
         is_fine: impl Fn(&str) -> bool,
     ) {
+        let mut left = span;
         loop {
             let mut child = begin();
-            let deadline = self.next(span);
+            let deadline = self.next(&mut left);
             if let Some(status) = wait_until(&mut child, deadline) {
                 self.missed += u64::from(deadline.is_some());
                 let said = std::fs::read_to_string(log).unwrap();
@@ -388,9 +402,25 @@ fn sum(report: &Value, list: &str, number: &str) -> u64 {
 }
 
 /// A port that was free a moment ago; the server keeps it through its restarts.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
+}
+
+/// Waits until a server answers that was just started.
+pub(crate) fn wait_for_health(server: &mut Child, port: u16) {
+    let health = format!("http://127.0.0.1:{port}/health");
+    while get(&health).0 != 200 {
+        assert_eq!(server.try_wait().unwrap(), None, "the server ended by itself");
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Starts the binary and does not wait; what it says goes to `log`, replacing what was there: nobody empties a pipe.
+fn start(line: &[&str], log: &Path) -> Child {
+    let log = std::fs::File::create(log).unwrap();
+    let mut command = fhirhose(line);
+    command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
 }
 
 struct Server<'a> {
@@ -407,23 +437,11 @@ impl Server<'_> {
             self.place.at("population"),
             self.place.at("server-log"),
         );
-        let line = [
-            ["serve", "--listen", &listen, "--data", text(&self.data)].as_slice(),
-            &["--import-root", text(&root), "--chunk-bytes", CHUNK_BYTES],
-            &["--file-bytes-max", FILE_BYTES_MAX],
-        ];
-        let mut child = start(&line.concat(), &log);
-        let health = format!("http://{listen}/health");
-        while get(&health).0 != 200 {
-            let ended = child.try_wait().unwrap();
-            assert_eq!(
-                ended,
-                None,
-                "the server ended: {}",
-                std::fs::read_to_string(&log).unwrap()
-            );
-            std::thread::sleep(LOOK);
-        }
+        let mut line = vec!["serve", "--listen", &listen, "--data", text(&self.data)];
+        line.extend(["--import-root", text(&root), "--chunk-bytes", CHUNK_BYTES]);
+        line.extend(["--file-bytes-max", FILE_BYTES_MAX]);
+        let mut child = start(&line, &log);
+        wait_for_health(&mut child, self.port);
         child
     }
 
@@ -485,8 +503,9 @@ impl Server<'_> {
 
     /// Kills the server at random moments and starts it again, until the job is done.
     fn kill_until_done(&self, child: &mut Child, kills: &mut Kills, span: Duration, status: &str) -> Value {
+        let mut left = span;
         loop {
-            let deadline = kills.next(span);
+            let deadline = kills.next(&mut left);
             loop {
                 if let Some(answer) = self.poll(status) {
                     kills.missed += u64::from(deadline.is_some());
