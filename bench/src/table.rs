@@ -101,7 +101,7 @@ fn verdicts(small: &Figures, large: Option<&Figures>) -> Vec<Verdict> {
         ),
         (
             "the store on disk, as a part of the NDJSON",
-            small.of("import").disk_bytes as f64 / text,
+            small.of("export").disk_bytes as f64 / text,
             0.125,
             false,
         ),
