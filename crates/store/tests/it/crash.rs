@@ -395,87 +395,11 @@ impl History {
         // As a job's fence keeps the files of two attempts apart.
         let place = format!("{number}-{attempt}.run");
         match step {
-            Step::Import(resources) => {
-                let state = Checkpoint::new().state(vec![number as u8]);
-                let job = JobWrite {
-                    lease: self.world.lease,
-                    checkpoint: Box::new(|_| state),
-                };
-                let committed = import_under(store, &place, resources, Some(job)).await?;
-                assert_eq!(
-                    committed.counts,
-                    self.model.counts(resources),
-                    "{}, step {number}",
-                    self.name
-                );
-                assert_eq!(
-                    committed.run_kept,
-                    self.model.changes(step),
-                    "{}, step {number}",
-                    self.name
-                );
-                assert_eq!(
-                    self.world.last_checkpoint(store).await?,
-                    Some(number as u8),
-                    "{}",
-                    self.name
-                );
-                self.acknowledge(step, number, &committed);
-            }
+            Step::Import(resources) => self.import(store, number, &place, step, resources).await?,
             Step::Put(resources) | Step::Delete(resources) => {
-                let deletes = matches!(step, Step::Delete(_));
-                let write = |each: &Workload| {
-                    if deletes {
-                        each.delete()
-                    } else {
-                        each.put(Expect::Any)
-                    }
-                };
-                let write = Write::Hot(resources.iter().map(write).collect());
-                let committed = store
-                    .catalog()
-                    .commit(Commit {
-                        write,
-                        job: None,
-                        origin: Origin::default(),
-                    })
-                    .await?;
-                let idle = if deletes {
-                    HotDone::Missing
-                } else {
-                    HotDone::Unchanged
-                };
-                let is_idle = committed.results.iter().all(|result| result.done == idle);
-                assert_eq!(is_idle, !self.model.changes(step), "{}, step {number}", self.name);
-                self.acknowledge(step, number, &committed);
+                self.write(store, number, step, resources).await?
             }
-            Step::Flush => {
-                store.flush(&place, None).await?;
-                assert_eq!(
-                    store.catalog().stats().await?.hot_rows,
-                    0,
-                    "{}, step {number}",
-                    self.name
-                );
-            }
-            Step::Compact => {
-                let places: Vec<_> = store
-                    .catalog()
-                    .runs()
-                    .await?
-                    .iter()
-                    .map(|run| run.place.clone())
-                    .collect();
-                if places.len() > 1 {
-                    store.compact(&places, &place, None, |_| Ok(())).await?;
-                }
-                assert_eq!(
-                    store.catalog().runs().await?.len(),
-                    1,
-                    "{}, step {number}",
-                    self.name
-                );
-            }
+            Step::Flush | Step::Compact => self.rewrite(store, number, &place, step).await?,
             Step::Sweep => {
                 store.sweep().await?;
             }
@@ -493,6 +417,108 @@ impl History {
         );
         self.model.last = snapshot;
         self.keep(snapshot);
+        Ok(())
+    }
+
+    async fn import(
+        &mut self,
+        store: &Store,
+        number: usize,
+        place: &str,
+        step: &Step,
+        resources: &[Workload],
+    ) -> Result<()> {
+        let state = Checkpoint::new().state(vec![number as u8]);
+        let job = JobWrite {
+            lease: self.world.lease,
+            checkpoint: Box::new(|_| state),
+        };
+        let committed = import_under(store, place, resources, Some(job)).await?;
+        assert_eq!(
+            committed.counts,
+            self.model.counts(resources),
+            "{}, step {number}",
+            self.name
+        );
+        assert_eq!(
+            committed.run_kept,
+            self.model.changes(step),
+            "{}, step {number}",
+            self.name
+        );
+        assert_eq!(
+            self.world.last_checkpoint(store).await?,
+            Some(number as u8),
+            "{}",
+            self.name
+        );
+        self.acknowledge(step, number, &committed);
+        Ok(())
+    }
+
+    async fn write(
+        &mut self,
+        store: &Store,
+        number: usize,
+        step: &Step,
+        resources: &[Workload],
+    ) -> Result<()> {
+        let deletes = matches!(step, Step::Delete(_));
+        let write = |each: &Workload| {
+            if deletes {
+                each.delete()
+            } else {
+                each.put(Expect::Any)
+            }
+        };
+        let write = Write::Hot(resources.iter().map(write).collect());
+        let committed = store
+            .catalog()
+            .commit(Commit {
+                write,
+                job: None,
+                origin: Origin::default(),
+            })
+            .await?;
+        let idle = if deletes {
+            HotDone::Missing
+        } else {
+            HotDone::Unchanged
+        };
+        let is_idle = committed.results.iter().all(|result| result.done == idle);
+        assert_eq!(is_idle, !self.model.changes(step), "{}, step {number}", self.name);
+        self.acknowledge(step, number, &committed);
+        Ok(())
+    }
+
+    /// Flushes or compacts.
+    async fn rewrite(&mut self, store: &Store, number: usize, place: &str, step: &Step) -> Result<()> {
+        if matches!(step, Step::Flush) {
+            store.flush(place, None).await?;
+            assert_eq!(
+                store.catalog().stats().await?.hot_rows,
+                0,
+                "{}, step {number}",
+                self.name
+            );
+            return Ok(());
+        }
+        let places: Vec<_> = store
+            .catalog()
+            .runs()
+            .await?
+            .iter()
+            .map(|run| run.place.clone())
+            .collect();
+        if places.len() > 1 {
+            store.compact(&places, place, None, |_| Ok(())).await?;
+        }
+        assert_eq!(
+            store.catalog().runs().await?.len(),
+            1,
+            "{}, step {number}",
+            self.name
+        );
         Ok(())
     }
 
