@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Runs whose footers are read at the same time: each waits for another thread, or for a network.
-const OPENING_MAX: usize = 16;
+const OPENING_MAX: usize = 8;
 
 /// What a store may use, and how it keeps its files.
 #[derive(Debug, Clone)]
@@ -84,8 +84,8 @@ pub(crate) struct Inner {
     /// Which run files somebody reads, by place. Held while the list of runs is taken and while files are removed, so
     /// that no file goes between being listed and being pinned.
     pub(crate) pins: tokio::sync::Mutex<HashMap<String, Weak<()>>>,
-    /// Held so that no other process opens it; released last.
-    _folder: Option<DataFolder>,
+    /// Held so that no other process opens it; released last. Scans read run files in it without the object store.
+    folder: Option<DataFolder>,
 }
 
 #[derive(Default)]
@@ -156,7 +156,7 @@ impl Store {
                 settings,
                 footers: Mutex::new(Footers::default()),
                 pins: tokio::sync::Mutex::new(HashMap::new()),
-                _folder: folder,
+                folder,
             }),
         }
     }
@@ -247,10 +247,13 @@ impl Store {
     async fn open_pinned(&self, record: Arc<RunRecord>, pin: Arc<()>) -> Result<RunHandle> {
         let path = Path::from(record.place.as_str());
         let run = self.open_run(&record, &path).await?;
+        let folder = self.inner.folder.as_ref();
+        let local = folder.map(|folder| folder.run_path(&path));
         Ok(RunHandle {
             record,
             run,
             path,
+            local,
             _pin: pin,
         })
     }

@@ -111,6 +111,11 @@ impl DataFolder {
         Arc::clone(&self.runs)
     }
 
+    /// Where a run file lies on the disk.
+    pub(crate) fn run_path(&self, run: &ObjectPath) -> PathBuf {
+        self.root.join("runs").join(run.as_ref())
+    }
+
     /// The store of files that nobody needs after a restart, rooted at `scratch/`. Nothing in it is synced.
     pub fn scratch(&self) -> Arc<dyn ObjectStore> {
         Arc::clone(&self.scratch)

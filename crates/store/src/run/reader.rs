@@ -11,6 +11,8 @@ use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::resource_type::ResourceType;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
 /// Bytes of the file's end that the first read takes: the whole footer of a run of some 100 MiB of text.
@@ -180,6 +182,30 @@ impl Run {
         let is_whole = |(range, bytes): (&Range<u64>, &Bytes)| bytes.len() as u64 == range.end - range.start;
         if read.len() != ranges.len() || !ranges.iter().zip(&read).all(is_whole) {
             return Err(corrupt(path.as_ref(), "is shorter than when it was written"));
+        }
+        Ok(read)
+    }
+
+    /// Reads the same from an open file of this machine, on the thread that calls it.
+    ///
+    /// # Errors
+    /// As [`Run::fetch`].
+    pub(crate) fn read_spans(&self, mut file: &File, spans: &[Range<usize>]) -> Result<Vec<Bytes>> {
+        let mut read = Vec::with_capacity(spans.len());
+        for blocks in spans {
+            let range = self.place(blocks)?;
+            let mut bytes = vec![0; (range.end - range.start) as usize];
+            let done = file
+                .seek(SeekFrom::Start(range.start))
+                .and_then(|_| file.read_exact(&mut bytes));
+            done.map_err(|source| match source.kind() {
+                io::ErrorKind::UnexpectedEof => corrupt(&self.name, "is shorter than when it was written"),
+                _ => Error::io(
+                    format!("read bytes {}..{} of run {}", range.start, range.end, self.name),
+                    source,
+                ),
+            })?;
+            read.push(Bytes::from(bytes));
         }
         Ok(read)
     }

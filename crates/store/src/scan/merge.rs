@@ -16,6 +16,7 @@ use fhirhose_fhir::meta::Splice;
 use object_store::ObjectStore;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
+use std::fs::File;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -70,6 +71,8 @@ struct RunSource {
     handle: RunHandle,
     files: Arc<dyn ObjectStore>,
     runtime: Handle,
+    /// The file, once it was opened, where it is on this machine's disk.
+    open: Option<File>,
     /// Blocks that are still to be read, in order.
     blocks: VecDeque<usize>,
     /// Spans of neighbouring blocks that have been read, and which blocks they hold; those behind are gone.
@@ -95,6 +98,7 @@ impl Merge {
                 handle,
                 files: Arc::clone(files),
                 runtime: runtime.clone(),
+                open: None,
                 blocks: blocks.into(),
                 spans: VecDeque::new(),
                 block: Block::new(),
@@ -304,11 +308,18 @@ impl RunSource {
                 _ => wanted.push(next..next + 1),
             }
         }
-        let read = self
-            .handle
-            .run
-            .fetch_spans(&*self.files, &self.handle.path, &wanted);
-        let read = self.runtime.block_on(read)?;
+        let RunHandle { run, path, local, .. } = &self.handle;
+        let read = match (&self.open, local) {
+            (Some(file), _) => run.read_spans(file, &wanted)?,
+            (None, Some(place)) => {
+                let file =
+                    File::open(place).map_err(|source| Error::io(format!("open run {path}"), source))?;
+                run.read_spans(self.open.insert(file), &wanted)?
+            }
+            (None, None) => self
+                .runtime
+                .block_on(run.fetch_spans(&*self.files, path, &wanted))?,
+        };
         self.spans = wanted.into_iter().zip(read).collect();
         Ok(())
     }

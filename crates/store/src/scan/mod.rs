@@ -16,6 +16,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What a scan is to show.
@@ -55,6 +56,8 @@ pub(crate) struct RunHandle {
     pub(crate) record: Arc<RunRecord>,
     pub(crate) run: Arc<Run>,
     pub(crate) path: Path,
+    /// Where the file is on this machine's disk, if it is on one: threads that may wait read it there themselves.
+    pub(crate) local: Option<PathBuf>,
     /// Held by readers; the file of a replaced run goes when nobody holds it.
     pub(crate) _pin: Arc<()>,
 }
