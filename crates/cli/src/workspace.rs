@@ -79,7 +79,7 @@ pub(crate) async fn run_job(
     let runner = Runner::new(jobs, store.clock().clone(), handlers, settings)?;
     let wake = runner.wake();
     let (stop, stopped) = oneshot::channel::<()>();
-    let running = tokio::spawn(runner.run(async move {
+    let mut running = tokio::spawn(runner.run(async move {
         // The sender is dropped or used: either way it is time to stop.
         let _ = stopped.await;
     }));
@@ -88,6 +88,11 @@ pub(crate) async fn run_job(
         signal = tokio::signal::ctrl_c() => {
             signal.context("listening for Ctrl-C")?;
             Err(anyhow!("interrupted; run the same command again and it goes on where it stopped"))
+        }
+        failed = &mut running => {
+            bar.clear();
+            failed.context("running jobs")??;
+            bail!("the job runner ended by itself");
         }
     };
     bar.clear();

@@ -185,8 +185,8 @@ impl Core {
         })
     }
 
-    /// Tells the store, again while it cannot be reached. A settlement that never arrives costs time only: the lease runs
-    /// out, and the job goes on from its checkpoint.
+    /// Tells the store, again while that fails. A settlement that never arrives costs time only: the lease runs out, and the
+    /// job goes on from its checkpoint. But a store that can be reached and takes nothing would make it end in vain for ever.
     async fn settle(&self, context: &JobContext, settlement: Settlement) {
         for attempt in 1..=SETTLE_TRIES {
             match self.settle_once(context.lease(), &settlement).await {
@@ -195,6 +195,10 @@ impl Core {
                 Err(error) => {
                     let job_id = context.record().id;
                     warn!(job.id = %job_id, attempt, error = &error as &dyn StdError, "ending a claim failed");
+                    if attempt == SETTLE_TRIES && error.kind() != ErrorKind::Unavailable {
+                        self.give_up(error);
+                        break;
+                    }
                     self.clock.sleep_until(self.clock.now().plus(SETTLE_PAUSE)).await;
                 }
             }

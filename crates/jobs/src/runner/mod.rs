@@ -7,7 +7,11 @@ mod claimed;
 mod reaper;
 mod settings;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -38,9 +42,14 @@ struct Core {
     settings: RunnerSettings,
     /// Signalled by others after they changed the store, and by a worker that gave back a cancelled job.
     wake: Wake,
-    /// Written once by `Runner::run` when it shuts down; all tasks wait for it.
+    /// Written once by `Runner::run` when it shuts down, or by `give_up`; all tasks wait for it.
     shutdown: StopSignal,
+    /// Why the runner gives up. Written by the first task that finds the store broken, taken by `Runner::run` at its end.
+    broken: Mutex<Option<Error>>,
 }
+
+/// So many claims in a row fail before the store counts as broken.
+const CLAIM_TRIES: u32 = 5;
 
 impl Runner {
     /// Makes a runner.
@@ -75,6 +84,7 @@ impl Runner {
                 settings,
                 wake,
                 shutdown,
+                broken: Mutex::default(),
             }),
         })
     }
@@ -93,6 +103,8 @@ impl Runner {
     /// The store's, when the leftovers of this worker's last life cannot be freed at the start.
     /// [`ErrorKind::Unavailable`] when the store gave no answer for so long that the leases are left to run out.
     /// [`ErrorKind::Store`] when a task of the runner panicked; the others were shut down in order.
+    /// The store's own when it takes no changes any more, as with a full disk: what ended could not be recorded, goes on at
+    /// the next start, and nobody should wait for it here.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
         let core = self.core;
         core.free_leftovers().await?;
@@ -101,6 +113,9 @@ impl Runner {
         tokio::select! {
             biased;
             () = shutdown => info!(worker = core.settings.worker, "shutting down: draining jobs"),
+            _ = core.shutdown.stopped() => {
+                warn!(worker = core.settings.worker, "the job store takes no changes any more: draining jobs");
+            }
             _ = tasks.join_next() => {
                 // Before the shutdown a task ends by a panic only.
                 panicked = true;
@@ -115,10 +130,12 @@ impl Runner {
                 Some(ended) = tasks.join_next() => panicked |= ended.is_err(),
                 () = core.clock.sleep_until(drain_end) => {
                     tasks.shutdown().await;
+                    core.check_broken()?;
                     return Err(Error::new(ErrorKind::Unavailable, "the job store did not answer at the shutdown"));
                 }
             }
         }
+        core.check_broken()?;
         match panicked {
             true => Err(Error::new(ErrorKind::Store, "a task of the job runner panicked")),
             false => Ok(()),
@@ -127,6 +144,20 @@ impl Runner {
 }
 
 impl Core {
+    /// Ends the runner because its store failed for good: one that cannot be reached just now is none.
+    fn give_up(&self, error: Error) {
+        self.broken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(error);
+        self.shutdown.stop(StopReason::Shutdown);
+    }
+
+    fn check_broken(&self) -> Result<(), Error> {
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner).take();
+        broken.map_or(Ok(()), Err)
+    }
+
     async fn free_leftovers(&self) -> Result<(), Error> {
         if self.settings.leftover == Leftover::WaitForLease {
             return Ok(());
@@ -163,6 +194,7 @@ impl Core {
             .map(String::as_str)
             .collect();
         let mut listener = self.wake.listen();
+        let mut failures = 0;
         while self.shutdown.stopping().is_none() {
             listener.looking();
             let now = self.clock.now();
@@ -177,10 +209,20 @@ impl Core {
                 })
                 .await
             {
-                Ok(Some(claimed)) => self.run_claimed(claimed).await,
-                Ok(None) => self.pause(&mut listener, self.settings.poll()).await,
+                Ok(Some(claimed)) => {
+                    failures = 0;
+                    self.run_claimed(claimed).await;
+                }
+                Ok(None) => {
+                    failures = 0;
+                    self.pause(&mut listener, self.settings.poll()).await;
+                }
                 Err(error) => {
                     warn!(error = &error as &dyn std::error::Error, "claiming a job failed");
+                    failures += u32::from(error.kind() != ErrorKind::Unavailable);
+                    if failures >= CLAIM_TRIES {
+                        return self.give_up(error);
+                    }
                     self.pause(&mut listener, self.settings.poll()).await;
                 }
             }

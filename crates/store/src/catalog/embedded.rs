@@ -8,6 +8,7 @@ use crate::{Error, ErrorKind, Result};
 use fjall::config::{BlockSizePolicy, CompressionPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Memory and disk that the embedded catalog may use.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +35,9 @@ impl Default for EmbeddedSettings {
 pub struct FjallKv {
     database: Database,
     spaces: Vec<Keyspace>,
+    /// Set by the write that met a full disk. After a failed write the database takes none any more until it is opened
+    /// again, and says no more than that.
+    full: AtomicBool,
 }
 
 impl FjallKv {
@@ -50,7 +54,24 @@ impl FjallKv {
             .map(|space| database.keyspace(space.name(), || options(*space, settings)))
             .collect::<fjall::Result<Vec<_>>>()
             .map_err(|source| failed("opening the catalog", source))?;
-        Ok(Self { database, spaces })
+        Ok(Self {
+            database,
+            spaces,
+            full: AtomicBool::new(false),
+        })
+    }
+
+    fn write_failed(&self, source: fjall::Error) -> Error {
+        let stopped = matches!(source, fjall::Error::Poisoned) && self.full.load(Ordering::Relaxed);
+        if stopped {
+            let doing = "writing the catalog, which stopped when the disk was full";
+            return Error::new(ErrorKind::DiskFull, doing).with_source(source);
+        }
+        let error = failed("writing the catalog", source);
+        if error.kind() == ErrorKind::DiskFull {
+            self.full.store(true, Ordering::Relaxed);
+        }
+        error
     }
 
     fn space(&self, space: Space) -> &Keyspace {
@@ -110,9 +131,7 @@ impl Kv for FjallKv {
                 None => writes.remove(self.space(space), key),
             }
         }
-        writes
-            .commit()
-            .map_err(|source| failed("writing the catalog", source))
+        writes.commit().map_err(|source| self.write_failed(source))
     }
 
     fn ingest(&self, space: Space, rows: &mut dyn Iterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<()> {
