@@ -13,6 +13,7 @@ use crate::outcome::{Findings, Issue, IssueCode, OperationOutcome};
 use crate::parameters::{clip, parse_parameters as read_body};
 use crate::query;
 use crate::resource_type::ResourceType;
+use crate::search::Criteria;
 
 /// The spellings of NDJSON that a server must take (spec §1.3), for exports and imports alike.
 const NDJSON_SPELLINGS: [&str; 3] = ["application/fhir+ndjson", "application/ndjson", "ndjson"];
@@ -59,10 +60,64 @@ pub struct ExportRequest {
     pub types: Option<Vec<ResourceType>>,
     /// `_since`: only what changed after this instant (exclusive).
     pub since: Option<Instant>,
+    /// `_until`: only what changed before this instant (exclusive).
+    #[serde(default)]
+    pub until: Option<Instant>,
     /// `_elements`: the root elements to keep; `None` keeps resources whole.
     pub elements: Option<ElementFilter>,
+    /// `patient`: only the compartments of these, each once, at least one; `None` means all of the level.
+    #[serde(default)]
+    pub patients: Option<Vec<Id>>,
+    /// `_typeFilter`: of a type that is named, only resources that match one of its criteria (T-01 to T-07).
+    #[serde(default)]
+    pub type_filters: Vec<Criteria>,
+    /// `includeAssociatedData`.
+    #[serde(default)]
+    pub associated_data: AssociatedData,
+    /// `organizeOutputBy`: the type whose instances head the blocks of the output (spec §2.6).
+    #[serde(default)]
+    pub organize_output_by: Option<ResourceType>,
+    /// `allowPartialManifests` (spec §2.4).
+    #[serde(default)]
+    pub allow_partial_manifests: bool,
+    /// `_minimumFileSize`, in bytes: files are not shorter where it can be helped.
+    #[serde(default)]
+    pub file_bytes_min: Option<u64>,
+    /// `_maximumFileSize`, in bytes: files are not longer, but for a single resource that is.
+    #[serde(default)]
+    pub file_bytes_max: Option<u64>,
+    /// The version of the standard in which the client speaks, and wants the manifest.
+    #[serde(default)]
+    pub wire: Wire,
+    /// What was ignored under `handling=lenient`: one outcome per parameter, for the manifest's `error` (K-22).
+    #[serde(default)]
+    pub ignored: Vec<OperationOutcome>,
     /// The exact kick-off URL, which the manifest echoes.
     pub request_url: String,
+}
+
+/// The version of the standard that is spoken on the wire; nothing above this crate depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wire {
+    /// STU1 to STU3: `$export`.
+    #[default]
+    Stu3,
+    /// The STU4 ballot: `$export-v4`.
+    Stu4,
+}
+
+/// What is added to the resources that were asked for (`includeAssociatedData`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AssociatedData {
+    /// Not given: all Provenance of the level, unless `_type` leaves Provenance out.
+    #[default]
+    Default,
+    /// `LatestProvenanceResources`: for each exported resource the newest Provenance, and no other.
+    LatestProvenance,
+    /// `RelevantProvenanceResources`: all Provenance of the exported resources, and no other.
+    RelevantProvenance,
 }
 
 /// Reads a GET kick-off.
@@ -329,7 +384,17 @@ impl Reader {
             level: self.level,
             types: self.types,
             since: self.since,
+            until: None,
             elements,
+            patients: None,
+            type_filters: Vec::new(),
+            associated_data: AssociatedData::Default,
+            organize_output_by: None,
+            allow_partial_manifests: false,
+            file_bytes_min: None,
+            file_bytes_max: None,
+            wire: Wire::Stu3,
+            ignored: Vec::new(),
             request_url: request_url.to_owned(),
         })
     }

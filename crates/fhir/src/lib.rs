@@ -21,6 +21,7 @@ pub mod prefer;
 pub mod range;
 pub mod reference;
 pub mod resource_type;
+pub mod search;
 
 mod compartment;
 mod header;
