@@ -65,7 +65,7 @@ fn is_wanted(crew: &Crew, gone: &Gone) -> bool {
         .is_some_and(|recreated| recreated <= crew.state.snapshot.sequence);
     let types = crew.request.types.as_deref();
     let is_asked = types.is_none_or(|types| types.iter().any(|each| Some(&each.code()) == gone.key.first()));
-    !is_back && is_asked && crew.whose.had(gone)
+    !is_back && is_asked && crew.wanted.had(gone)
 }
 
 fn named(gone: &Gone) -> Result<(ResourceType, Id)> {

@@ -15,6 +15,7 @@ use super::result::{ExportResult, FileKind, ResultFile};
 use super::settings::ExportSettings;
 use super::spec::{EXPORT, ExportSpec, Target};
 use super::state::{Part, State, Work};
+use super::wanted::Wanted;
 use crate::{Error, ErrorKind, Result};
 
 /// Runs jobs of the kind [`EXPORT`].
@@ -33,9 +34,10 @@ impl ExportHandler {
         let spec = load_spec(context.record())?;
         let mut state = self.state(&spec, context).await?;
         let (whose, notes) = Whose::resolve(&self.store, &spec.request, &state, context).await?;
+        let wanted = Wanted::new(&spec.request, whose, state);
         let mut parts = match state.parts {
             Some(count) => Part::load_all(context, count).await?,
-            None => self.plan(&spec, &whose, &mut state, context).await?,
+            None => self.plan(&spec, &wanted, &mut state, context).await?,
         };
         let place = self.place(&spec, context)?;
         if let Target::Folder(folder) = &spec.target {
@@ -45,7 +47,7 @@ impl ExportHandler {
             store: self.store.clone(),
             place,
             request: spec.request.clone(),
-            whose,
+            wanted,
             state,
             file_bytes_max: spec.file_bytes_max,
         };
@@ -85,12 +87,12 @@ impl ExportHandler {
     async fn plan(
         &self,
         spec: &ExportSpec,
-        whose: &Whose,
+        wanted: &Wanted,
         state: &mut State,
         context: &JobContext,
     ) -> Result<Vec<Part>, JobError> {
         let part_bytes = self.settings.part_bytes.max(spec.file_bytes_max);
-        let parts = plan(&self.store, &spec.request, whose, state, part_bytes).await?;
+        let parts = plan(&self.store, &spec.request, wanted, part_bytes).await?;
         state.parts = Some(parts.len());
         let numbered = parts.iter().enumerate();
         let checkpoint = numbered.fold(state.checkpoint(), |checkpoint, (number, part)| {

@@ -20,6 +20,7 @@ mod result;
 mod settings;
 mod spec;
 mod state;
+mod wanted;
 
 pub use handler::ExportHandler;
 pub use result::{ExportResult, FileKind, ResultFile};

@@ -38,15 +38,15 @@ fn write_resources(
     range: KeyRange,
     mut cutter: FileCutter<'_>,
 ) -> Result<()> {
-    let request = crew.whose.scan(resource_type, range, &crew.state);
+    let request = crew.wanted.scan(resource_type, range);
     let scan = Handle::current().block_on(crew.store.scan(request))?;
-    let shares = crew.whose.shares(resource_type);
+    let mut rows = crew.wanted.rows(resource_type);
     let elements = crew.request.elements.as_ref();
     let elements = elements.filter(|elements| elements.applies_to(resource_type));
     let mut whole = Vec::new();
     let mut stopped = false;
     scan.for_each(&mut |row| {
-        if shares && !crew.whose.has_version(resource_type, &row) {
+        if !rows.takes(&row) {
             return Ok(ControlFlow::Continue(()));
         }
         let write = |line: &mut Vec<u8>| match elements {

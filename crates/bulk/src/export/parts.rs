@@ -11,11 +11,11 @@ use fhirhose_jobs::{Checkpoint, Failure, JobContext, JobError, Progress, StopRea
 use fhirhose_store::{OutputFile, Store};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::cohort::Whose;
 use super::files::Place;
 use super::part::run_part;
 use super::settings::ExportSettings;
 use super::state::{Next, Part, State, Work};
+use super::wanted::Wanted;
 use crate::Error;
 
 /// What threads may have told before the coordinator listens.
@@ -29,7 +29,7 @@ pub(super) struct Crew {
     pub(super) store: Store,
     pub(super) place: Place,
     pub(super) request: ExportRequest,
-    pub(super) whose: Whose,
+    pub(super) wanted: Wanted,
     pub(super) state: State,
     pub(super) file_bytes_max: u64,
     /// The number of the claim, which names files: a worker that was thought dead must not write into those of the living one.
@@ -65,7 +65,7 @@ pub(super) struct Order {
     pub(super) store: Store,
     pub(super) place: Place,
     pub(super) request: ExportRequest,
-    pub(super) whose: Whose,
+    pub(super) wanted: Wanted,
     pub(super) state: State,
     pub(super) file_bytes_max: u64,
 }
@@ -90,7 +90,7 @@ impl Crew {
             store: order.store,
             place: order.place,
             request: order.request,
-            whose: order.whose,
+            wanted: order.wanted,
             state: order.state,
             file_bytes_max: order.file_bytes_max,
             fence: context.lease().fence,

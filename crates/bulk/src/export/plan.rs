@@ -5,16 +5,15 @@ use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_store::Store;
 use fhirhose_store::catalog::KeyRange;
 
-use super::cohort::Whose;
-use super::state::{Part, State, Work};
+use super::state::{Part, Work};
+use super::wanted::Wanted;
 use crate::Result;
 
 /// Plans the parts, sorted by type and key; types of which nothing would be shown have none.
 pub(super) async fn plan(
     store: &Store,
     request: &ExportRequest,
-    whose: &Whose,
-    state: &State,
+    wanted: &Wanted,
     part_bytes: u64,
 ) -> Result<Vec<Part>> {
     let mut types = match &request.types {
@@ -24,7 +23,7 @@ pub(super) async fn plan(
     types.sort_unstable_by_key(|resource_type| resource_type.name());
     let scans: Vec<_> = types
         .iter()
-        .map(|resource_type| whose.scan(*resource_type, whose.range(*resource_type), state))
+        .map(|resource_type| wanted.scan(*resource_type, wanted.range(*resource_type)))
         .collect();
     let outlines = store.outline(&scans, part_bytes.max(1)).await?;
     let mut parts = Vec::new();
