@@ -8,7 +8,7 @@ use fhirhose_bulk::export::{
 };
 use fhirhose_bulk::generate::{Population, write_population};
 use fhirhose_bulk::import::{IMPORT, ImportHandler, ImportResult, ImportSettings, ImportSpec, submit_import};
-use fhirhose_fhir::export_request::{ExportLevel, parse_query};
+use fhirhose_fhir::export_request::{ExportLevel, KickOff};
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::line::{LineChecker, LineLimits};
@@ -176,8 +176,8 @@ async fn export_from(
     query: String,
 ) -> Result<Measured> {
     let now = Instant::from_micros(store.clock().now().as_micros());
-    let request =
-        parse_query(level, &query, "", now).map_err(|outcome| anyhow::anyhow!(outcome.to_json()))?;
+    let request = KickOff::new(level, now).read_query(&query);
+    let request = request.map_err(|outcome| anyhow::anyhow!(outcome.to_json()))?;
     let spec = ExportSpec::new(request, Target::Folder(folders.out.clone()));
     let handler = Arc::new(ExportHandler::new(store.clone(), ExportSettings::default()));
     let (wake, stop) = start(store, handler)?;

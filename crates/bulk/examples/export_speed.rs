@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fhirhose_bulk::export::{ExportHandler, ExportResult, ExportSettings, ExportSpec, Target, submit_export};
-use fhirhose_fhir::export_request::{ExportLevel, parse_query};
+use fhirhose_fhir::export_request::{ExportLevel, KickOff};
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_jobs::{
@@ -42,8 +42,8 @@ async fn measure(data: &str, out: &PathBuf, level: &ExportLevel, query: &str, ti
     let folder = DataFolder::open(data, OpenMode::Existing, &holder)?;
     let store = Store::open(folder, Arc::new(SystemClock), StoreSettings::default()).await?;
     for _ in 0..times {
-        let request =
-            parse_query(level.clone(), query, "", Instant::MAX).map_err(|outcome| outcome.to_json())?;
+        let kick_off = KickOff::new(level.clone(), Instant::MAX);
+        let request = kick_off.read_query(query).map_err(|outcome| outcome.to_json())?;
         let spec = match out.as_os_str() == "-" {
             true => ExportSpec::new(request, Target::Outputs),
             false => ExportSpec::new(request, Target::Folder(out.clone())),

@@ -16,7 +16,9 @@ use crate::outcome::{IssueCode, OperationOutcome};
 pub(crate) enum Json {
     Null,
     Boolean(bool),
-    /// No parameter that is built takes a number, so its value is not kept.
+    /// A whole number that is not negative.
+    Integer(u64),
+    /// Any other number: no parameter takes one, so its value is not kept.
     Number,
     Text(String),
     List(Vec<Json>),
@@ -65,8 +67,8 @@ impl<'de> Visitor<'de> for JsonVisitor {
         Ok(Json::Number)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Json, E> {
-        Ok(Json::Number)
+    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+        Ok(Json::Integer(value))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Json, E> {

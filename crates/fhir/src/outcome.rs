@@ -202,7 +202,7 @@ impl OperationOutcome {
 }
 
 /// Most issues that one answer lists: a request of a megabyte can hold half a million mistakes.
-const LISTED_ISSUES_MAX: usize = 50;
+pub(crate) const LISTED_ISSUES_MAX: usize = 50;
 
 /// Gathers every problem of a request, so that the client learns all of them at once (K-48).
 #[derive(Default)]

@@ -17,10 +17,27 @@ use crate::outcome::{Findings, Issue, IssueCode, OperationOutcome};
 pub enum ParameterContent {
     /// `valueString`, `valueCode`, `valueUri`, `valueUrl`, `valueInstant` … : any type that JSON writes as text.
     Text(String),
-    /// A boolean, a number, a complex type, a resource, or nothing at all.
+    /// `valueBoolean`.
+    Boolean(bool),
+    /// `valueInteger`, `valuePositiveInt` … : a whole number that is not negative.
+    Integer(u64),
+    /// `valueReference`: the text of its `reference`.
+    Reference(String),
+    /// `valueCoding`.
+    Coding(Coding),
+    /// Any other number or complex type, a resource, or nothing at all.
     Other,
     /// `part`: parameters inside this one.
     Parts(Vec<Parameter>),
+}
+
+/// A code with the system that it is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coding {
+    /// `system`, if given.
+    pub system: Option<String>,
+    /// `code`; not empty.
+    pub code: String,
 }
 
 /// One entry of `parameter[]` or `part[]`.
@@ -116,8 +133,7 @@ fn read_one(item: Json, expression: String, findings: &mut Findings) -> Option<P
                 contents.push(ParameterContent::Parts(parts));
             }
             ("resource", _) => contents.push(ParameterContent::Other),
-            (name, Json::Text(text)) if is_value(name) => contents.push(ParameterContent::Text(text)),
-            (name, _) if is_value(name) => contents.push(ParameterContent::Other),
+            (name, value) if is_value(name) => contents.push(read_value(name, value)),
             // Primitive extensions say something about a value or a name; they are no value themselves.
             (name, _) if name.starts_with("_value") || name == "_name" => {}
             (name, _) => findings.push(unknown_member(name, &expression)),
@@ -140,6 +156,31 @@ fn read_one(item: Json, expression: String, findings: &mut Findings) -> Option<P
         name: parameter_name,
         content,
         expression,
+    })
+}
+
+/// What a `value[x]` carries; nothing that can be used if a member of a complex type is missing.
+fn read_value(name: &str, value: Json) -> ParameterContent {
+    match (name, value) {
+        (_, Json::Text(text)) => ParameterContent::Text(text),
+        (_, Json::Boolean(flag)) => ParameterContent::Boolean(flag),
+        (_, Json::Integer(number)) => ParameterContent::Integer(number),
+        ("valueReference", Json::Object(members)) => {
+            text_of(&members, "reference").map_or(ParameterContent::Other, ParameterContent::Reference)
+        }
+        ("valueCoding", Json::Object(members)) => {
+            let system = text_of(&members, "system");
+            let coding = |code| ParameterContent::Coding(Coding { system, code });
+            text_of(&members, "code").map_or(ParameterContent::Other, coding)
+        }
+        _ => ParameterContent::Other,
+    }
+}
+
+fn text_of(members: &[(String, Json)], name: &str) -> Option<String> {
+    members.iter().find_map(|(known, value)| match value {
+        Json::Text(text) if known == name && !text.is_empty() => Some(text.clone()),
+        _ => None,
     })
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use fhirhose_fhir::accept::{FhirJson, accepts_fhir_json};
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::outcome::IssueCode;
+use fhirhose_fhir::prefer::Preferences;
 use fhirhose_fhir::resource_type::ResourceType;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -113,6 +114,11 @@ impl Call {
     pub(crate) fn accepts(&self) -> FhirJson {
         let accept: Vec<&str> = self.values(ACCEPT).collect();
         accepts_fhir_json(Some(accept.join(",").as_str()))
+    }
+
+    /// Gives what the client prefers (K-21 to K-24).
+    pub(crate) fn preferences(&self) -> Preferences {
+        Preferences::parse(self.values(HeaderName::from_static("prefer")))
     }
 
     /// Refuses clients that take no FHIR JSON, and parameters that the interaction does not have.

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fhirhose_fhir::export_request::{ExportLevel, ExportRequest};
+use fhirhose_fhir::export_request::{AssociatedData, ExportLevel, ExportRequest};
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_jobs::{Entropy, JobId, NewJob};
@@ -69,6 +69,7 @@ pub async fn submit_export(
             "a file of an export must be able to hold something",
         ));
     }
+    check_built(&spec.request)?;
     match &spec.request.level {
         ExportLevel::Group(id) => check_exists(store, ResourceType::GROUP, id).await?,
         ExportLevel::Patient(id) => check_exists(store, ResourceType::PATIENT, id).await?,
@@ -90,6 +91,32 @@ pub async fn submit_export(
     };
     store.catalog().create(job).await?;
     Ok(id)
+}
+
+/// Refuses what can be read but is not done yet: to take it and ignore it would be worse.
+fn check_built(request: &ExportRequest) -> Result<()> {
+    let asked_for = [
+        ("_until", request.until.is_some()),
+        ("patient", request.patients.is_some()),
+        ("_typeFilter", !request.type_filters.is_empty()),
+        (
+            "includeAssociatedData",
+            request.associated_data != AssociatedData::Default,
+        ),
+        ("organizeOutputBy", request.organize_output_by.is_some()),
+        ("allowPartialManifests", request.allow_partial_manifests),
+        ("_minimumFileSize", request.file_bytes_min.is_some()),
+        ("_maximumFileSize", request.file_bytes_max.is_some()),
+        ("handling=lenient", !request.ignored.is_empty()),
+        ("_dryRun", request.dry_run),
+    ];
+    match asked_for.iter().find(|(_, asked)| *asked) {
+        Some((name, _)) => {
+            let problem = format!("the parameter {name} is not supported yet");
+            Err(Error::new(ErrorKind::Invalid, problem))
+        }
+        None => Ok(()),
+    }
 }
 
 async fn check_exists(store: &Store, resource_type: ResourceType, id: &Id) -> Result<()> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use fhirhose_bulk::export::{ExportHandler, ExportResult, ExportSettings, ExportSpec, Target, submit_export};
 use fhirhose_bulk::import::{ImportHandler, ImportResult, ImportSettings, ImportSpec, submit_import};
-use fhirhose_fhir::export_request::{ExportLevel, parse_query};
+use fhirhose_fhir::export_request::{ExportLevel, KickOff};
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_jobs::testing::{PausedClock, SeededEntropy};
@@ -492,7 +492,11 @@ async fn filled(inputs: &[PathBuf]) -> (Ground, Instant) {
 
 fn export_spec(query: &str, target: Target) -> ExportSpec {
     let url = format!("http://localhost/fhir/$export?{query}");
-    let request = parse_query(ExportLevel::System, query, &url, Instant::MAX).unwrap();
+    let kick_off = KickOff {
+        request_url: &url,
+        ..KickOff::new(ExportLevel::System, Instant::MAX)
+    };
+    let request = kick_off.read_query(query).unwrap();
     ExportSpec {
         file_bytes_max: 4_000,
         ..ExportSpec::new(request, target)

@@ -10,7 +10,7 @@ use fhirhose_bulk::export::{ExportResult, ExportSpec, Target, submit_export};
 use fhirhose_bulk::generate::{GROUP_DIABETES, Generated, Population, write_population};
 use fhirhose_bulk::import::{ImportSettings, ImportSpec};
 use fhirhose_client::{Downloaded, Export, Http, HttpSettings, Poll};
-use fhirhose_fhir::export_request::{ExportLevel, parse_query};
+use fhirhose_fhir::export_request::{ExportLevel, KickOff};
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::manifest::Manifest;
@@ -246,7 +246,7 @@ async fn prove(
 ) -> Result<Vec<Proof>> {
     let group = Id::parse(GROUP_DIABETES).context("the Group's id")?;
     let now = Instant::from_micros(store.clock().now().as_micros());
-    let request = parse_query(ExportLevel::Group(group), "", "", now);
+    let request = KickOff::new(ExportLevel::Group(group), now).read_query("");
     let request = request.map_err(|outcome| anyhow::anyhow!(outcome.to_json()))?;
     let spec = ExportSpec::new(request, Target::Folder(dir.join("expected")));
     let id = submit_export(store, &spec, "demo", &SystemEntropy).await?;

@@ -8,7 +8,7 @@ use clap::Args;
 use fhirhose_bulk::export::{
     EXPORT, ExportHandler, ExportResult, ExportSettings, ExportSpec, FileKind, Target, submit_export,
 };
-use fhirhose_fhir::export_request::{ExportLevel, ExportRequest, parse_query};
+use fhirhose_fhir::export_request::{ExportLevel, ExportRequest, KickOff};
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_jobs::{JobRecord, SystemEntropy};
@@ -103,7 +103,7 @@ impl Export {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The flags as the query of a kick-off, so that both are read by the same rules.
+    /// The flags as the parameters of a kick-off, so that both are read by the same rules.
     fn request(&self, now: Instant) -> Result<ExportRequest> {
         let id = |text: &String| Id::parse(text).ok_or_else(|| anyhow::anyhow!("`{text}` is not an id"));
         let level = match (&self.group, &self.patient) {
@@ -112,18 +112,16 @@ impl Export {
             _ if self.patients => ExportLevel::AllPatients,
             _ => ExportLevel::System,
         };
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
         let since = self.since.iter().cloned().collect();
-        for (name, values) in [
+        let lists: [(&str, &Vec<String>); 3] = [
             ("_type", &self.types),
             ("_elements", &self.elements),
             ("_since", &since),
-        ] {
-            for value in values {
-                query.append_pair(name, value);
-            }
-        }
-        match parse_query(level, &query.finish(), "", now) {
+        ];
+        let pairs = lists
+            .iter()
+            .flat_map(|(name, values)| values.iter().map(move |value| (*name, value.as_str())));
+        match KickOff::new(level, now).read_pairs(pairs) {
             Ok(request) => Ok(request),
             Err(outcome) => {
                 let details: Vec<&str> = outcome

@@ -2,9 +2,8 @@
 
 use fhirhose_bulk::export::{EXPORT, ExportSpec, Target, submit_export};
 use fhirhose_fhir::accept::FhirJson;
-use fhirhose_fhir::export_request::{ExportLevel, ExportRequest, parse_parameters, parse_query};
+use fhirhose_fhir::export_request::{ExportLevel, ExportRequest, KickOff, Wire};
 use fhirhose_fhir::outcome::{Issue, IssueCode, OperationOutcome};
-use fhirhose_fhir::prefer::Preferences;
 
 use super::status::{accepted, check_room};
 use crate::HeaderMode;
@@ -49,12 +48,19 @@ async fn kick_off(call: Call, level: ExportLevel) -> Answer {
 }
 
 async fn request(call: Call, level: ExportLevel) -> Result<ExportRequest, Problem> {
-    let (url, now) = (call.request_url(), call.app.now());
+    let app = call.app.clone();
+    let kick_off = KickOff {
+        level,
+        wire: Wire::Stu3,
+        handling: call.preferences().handling,
+        base_url: &app.base_url,
+        request_url: &call.request_url(),
+        now: app.now(),
+    };
     if call.is_post() {
-        let body = call.json_body().await?;
-        return Ok(parse_parameters(level, &body, &url, now)?);
+        return Ok(kick_off.read_body(&call.json_body().await?)?);
     }
-    Ok(parse_query(level, call.query(), &url, now)?)
+    Ok(kick_off.read_query(call.query())?)
 }
 
 /// Asks for the headers of the standard, or takes them for granted (K-20, K-21); both complaints come together.
@@ -66,7 +72,7 @@ fn check_headers(call: &Call) -> Result<(), Problem> {
             let text = "the header `Accept: application/fhir+json` is required";
             issues.push(Issue::error(IssueCode::Required, text));
         }
-        if !Preferences::parse(call.values(hyper::header::HeaderName::from_static("prefer"))).respond_async {
+        if !call.preferences().respond_async {
             let text = "the header `Prefer: respond-async` is required";
             issues.push(Issue::error(IssueCode::Required, text));
         }

@@ -176,7 +176,7 @@ async fn every_bad_parameter_is_told_at_the_kick_off_k_42_k_47_k_48() {
         "_since=2999-01-01T00:00:00Z",
         "_type=MadeUp",
         "_elements=Patient.name.family",
-        "_typeFilter=Patient?active=true",
+        "_typeFilter=Patient?made-up=true",
         "_until=2020-01-01T00:00:00Z",
         "patient=Patient/p1",
         "unheard=of",

@@ -9,7 +9,7 @@ use fhirhose_bulk::export::{
     ExportHandler, ExportResult, ExportSettings, ExportSpec, FileKind, Target, submit_export,
 };
 use fhirhose_bulk::import::{ImportHandler, ImportSettings, ImportSpec, submit_import};
-use fhirhose_fhir::export_request::{ExportLevel, ExportRequest, parse_query};
+use fhirhose_fhir::export_request::{ExportLevel, ExportRequest, KickOff};
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::line::{LineChecker, LineLimits};
@@ -306,7 +306,12 @@ pub(super) fn spec(level: ExportLevel, query: &str) -> ExportSpec {
 
 pub(super) fn request(level: ExportLevel, query: &str) -> ExportRequest {
     let url = format!("http://localhost/fhir/$export?{query}");
-    parse_query(level, query, &url, Instant::MAX).unwrap()
+    let kick_off = KickOff {
+        base_url: "http://localhost/fhir",
+        request_url: &url,
+        ..KickOff::new(level, Instant::MAX)
+    };
+    kick_off.read_query(query).unwrap()
 }
 
 pub(super) fn group(id: &str) -> ExportLevel {

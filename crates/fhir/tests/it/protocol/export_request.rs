@@ -1,10 +1,10 @@
 //! The kick-off of an export.
 
 use super::{assert_only_issue, texts};
-use fhirhose_fhir::export_request::{ExportLevel, ExportRequest, parse_parameters, parse_query};
+use fhirhose_fhir::export_request::{ExportLevel, ExportRequest, KickOff};
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::instant::Instant;
-use fhirhose_fhir::outcome::{IssueCode, OperationOutcome};
+use fhirhose_fhir::outcome::OperationOutcome;
 use fhirhose_fhir::resource_type::ResourceType;
 
 const URL: &str = "https://h/fhir/$export";
@@ -18,12 +18,19 @@ fn now() -> Instant {
 }
 
 fn query(query: &str) -> Result<ExportRequest, OperationOutcome> {
-    parse_query(ExportLevel::System, query, URL, now())
+    at(ExportLevel::System).read_query(query)
+}
+
+fn at(level: ExportLevel) -> KickOff<'static> {
+    KickOff {
+        request_url: URL,
+        ..KickOff::new(level, now())
+    }
 }
 
 fn post(parameters: &str) -> Result<ExportRequest, OperationOutcome> {
     let body = format!(r#"{{"resourceType":"Parameters","parameter":[{parameters}]}}"#);
-    parse_parameters(ExportLevel::System, body.as_bytes(), URL, now())
+    at(ExportLevel::System).read_body(body.as_bytes())
 }
 
 fn type_names(request: ExportRequest) -> Vec<&'static str> {
@@ -63,7 +70,11 @@ fn k_01_a_bare_kick_off_asks_for_everything() {
 fn the_manifest_can_echo_the_exact_url() {
     let url = "https://h/fhir/Patient/$export?_type=Patient%2CGroup&_since=2020-01-01T00:00:00+01:00";
     let (_, raw) = url.split_once('?').expect("a query");
-    let request = parse_query(ExportLevel::AllPatients, raw, url, now()).expect("a request");
+    let kick_off = KickOff {
+        request_url: url,
+        ..at(ExportLevel::AllPatients)
+    };
+    let request = kick_off.read_query(raw).expect("a request");
     assert_eq!(request.request_url, url);
 }
 
@@ -180,7 +191,7 @@ fn unknown_and_empty_types_are_refused_each() {
 #[test]
 fn k_08_types_that_are_all_outside_the_compartment_are_refused_below_the_system_level() {
     for level in [ExportLevel::AllPatients, group(), patient()] {
-        let refused = parse_query(level.clone(), "_type=Organization,Practitioner", URL, now());
+        let refused = at(level.clone()).read_query("_type=Organization,Practitioner");
         assert_only_issue(&refused.expect_err("outside"), "_type: none of the types");
         for fine in [
             "_type=Organization,Observation",
@@ -189,7 +200,7 @@ fn k_08_types_that_are_all_outside_the_compartment_are_refused_below_the_system_
             "_type=Device",
             "",
         ] {
-            assert!(parse_query(level.clone(), fine, URL, now()).is_ok(), "{fine}");
+            assert!(at(level.clone()).read_query(fine).is_ok(), "{fine}");
         }
     }
     assert!(query("_type=Organization,Practitioner").is_ok());
@@ -229,29 +240,6 @@ fn elements_are_bounded_in_number_and_length() {
     );
     let long = format!("_elements={}", "x".repeat(100_000));
     assert!(query(&long).expect_err("long").to_json().len() < 400);
-}
-
-#[test]
-fn what_is_not_built_is_refused_by_name_in_both_forms() {
-    for name in [
-        "_until",
-        "patient",
-        "includeAssociatedData",
-        "_typeFilter",
-        "organizeOutputBy",
-        "allowPartialManifests",
-        "_minimumFileSize",
-        "_maximumFileSize",
-    ] {
-        let expected = format!("the parameter {name} is not supported yet");
-        let outcome = query(&format!("{name}=x")).expect_err(name);
-        assert_only_issue(&outcome, &expected);
-        assert_eq!(outcome.issues[0].code, IssueCode::NotSupported);
-        let body = format!(r#"{{"name":"{name}","valueReference":{{"reference":"Patient/secret"}}}}"#);
-        let outcome = post(&body).expect_err(name);
-        assert_only_issue(&outcome, &expected);
-        assert!(!outcome.to_json().contains("secret"));
-    }
 }
 
 #[test]
@@ -325,7 +313,13 @@ fn faults_of_a_body_tell_their_place() {
 #[test]
 fn parameters_in_the_url_of_a_post_are_refused() {
     let body = br#"{"resourceType":"Parameters"}"#;
-    let post_to = |url: &str| parse_parameters(ExportLevel::System, body, url, now());
+    let post_to = |url: &'static str| {
+        let kick_off = KickOff {
+            request_url: url,
+            ..at(ExportLevel::System)
+        };
+        kick_off.read_body(body)
+    };
     assert_only_issue(
         &post_to("https://h/fhir/$export?_type=Patient").expect_err("a query"),
         "from the body",
@@ -337,7 +331,7 @@ fn parameters_in_the_url_of_a_post_are_refused() {
 fn k_25_a_body_that_is_no_parameters_resource_is_refused() {
     for body in ["", "{}", r#"{"resourceType":"Patient"}"#, "_type=Patient"] {
         assert!(
-            parse_parameters(ExportLevel::System, body.as_bytes(), URL, now()).is_err(),
+            at(ExportLevel::System).read_body(body.as_bytes()).is_err(),
             "{body}"
         );
     }

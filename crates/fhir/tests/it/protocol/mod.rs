@@ -3,6 +3,7 @@
 mod accept;
 mod bundle;
 mod etag;
+mod export_parameters;
 mod export_request;
 mod group;
 mod import_report;

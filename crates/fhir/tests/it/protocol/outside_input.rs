@@ -2,7 +2,7 @@
 
 use fhirhose_fhir::accept::{accepts_fhir_json, negotiate_encoding};
 use fhirhose_fhir::etag::{EntityTag, EntityTags};
-use fhirhose_fhir::export_request::{ExportLevel, ExportRequest, parse_parameters, parse_query};
+use fhirhose_fhir::export_request::{ExportLevel, ExportRequest, KickOff};
 use fhirhose_fhir::group::GroupMembers;
 use fhirhose_fhir::import_request::parse_import_request;
 use fhirhose_fhir::instant::Instant;
@@ -16,6 +16,13 @@ fn now() -> Instant {
     Instant::parse("2026-11-21T04:12:33Z").expect("an instant")
 }
 
+fn kick_off() -> KickOff<'static> {
+    KickOff {
+        request_url: "u",
+        ..KickOff::new(ExportLevel::System, now())
+    }
+}
+
 /// A query made of the pieces that mean something, in any order and with any mistakes.
 fn queries() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
@@ -23,6 +30,10 @@ fn queries() -> impl Strategy<Value = String> {
         Just("_since=".to_owned()),
         Just("_elements=".to_owned()),
         Just("_outputFormat=".to_owned()),
+        Just("_until=".to_owned()),
+        Just("_typeFilter=".to_owned()),
+        Just("_maximumFileSize=1".to_owned()),
+        Just("allowPartialManifests=true".to_owned()),
         Just("Patient".to_owned()),
         Just("Observation.code".to_owned()),
         Just("2020-01-01T00:00:00".to_owned()),
@@ -41,7 +52,7 @@ fn queries() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn a_query_is_a_request_or_a_list_of_issues(query in queries()) {
-        match parse_query(ExportLevel::System, &query, "u", now()) {
+        match kick_off().read_query(&query) {
             Ok(request) => {
                 prop_assert!(request.since.is_none_or(|since| since <= now()));
                 prop_assert!(request.types.as_ref().is_none_or(|types| !types.is_empty()));
@@ -73,7 +84,7 @@ proptest! {
     #[test]
     fn no_bytes_panic_a_reader(bytes in proptest::collection::vec(any::<u8>(), 0..64), text in "\\PC{0,40}") {
         for body in [bytes.as_slice(), text.as_bytes()] {
-            let _ = parse_parameters(ExportLevel::AllPatients, body, "u", now());
+            let _ = kick_off().read_body(body);
             let _ = parse_import_request(body, "u");
             let _ = Manifest::parse(body);
             let _ = GroupMembers::read(body, now());

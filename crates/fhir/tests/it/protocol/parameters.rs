@@ -1,7 +1,7 @@
 //! The Parameters resource as a request body.
 
 use super::{assert_only_issue, texts};
-use fhirhose_fhir::parameters::{ParameterContent, parse_parameters};
+use fhirhose_fhir::parameters::{Coding, ParameterContent, parse_parameters};
 
 #[test]
 fn every_text_like_value_is_the_same() {
@@ -31,12 +31,45 @@ fn parts_keep_their_place() {
         {"name":"a","valueBoolean":true},
         {"name":"input","part":[{"name":"type","valueCode":"Patient"},{"name":"url","_valueUrl":{"id":"1"}}]}]}"#;
     let parameters = parse_parameters(body).expect("parameters");
-    assert_eq!(parameters[0].content, ParameterContent::Other);
+    assert_eq!(parameters[0].content, ParameterContent::Boolean(true));
     let ParameterContent::Parts(parts) = &parameters[1].content else {
         panic!("parts")
     };
     assert_eq!(parts[0].expression, "Parameters.parameter[1].part[0]");
     assert_eq!((parts[0].text(), parts[1].text()), (Some("Patient"), None));
+}
+
+#[test]
+fn values_that_are_no_text_are_read_as_what_they_are() {
+    let content = |value: &str| {
+        let body = format!(r#"{{"resourceType":"Parameters","parameter":[{{"name":"a",{value}}}]}}"#);
+        let mut parameters = parse_parameters(body.as_bytes()).expect("parameters");
+        parameters.remove(0).content
+    };
+    assert_eq!(content(r#""valuePositiveInt":7"#), ParameterContent::Integer(7));
+    let reference = r#""valueReference":{"reference":"Patient/1","display":"x"}"#;
+    assert_eq!(
+        content(reference),
+        ParameterContent::Reference("Patient/1".to_owned())
+    );
+    let coding = Coding {
+        system: Some("s".to_owned()),
+        code: "c".to_owned(),
+    };
+    assert_eq!(
+        content(r#""valueCoding":{"system":"s","code":"c"}"#),
+        ParameterContent::Coding(coding)
+    );
+    for other in [
+        r#""valueInteger":-7"#,
+        r#""valueDecimal":1.5"#,
+        r#""valueReference":{"identifier":{}}"#,
+        r#""valueCoding":{"system":"s"}"#,
+        r#""valueCoding":{"code":""}"#,
+        r#""valuePeriod":{"start":"2020"}"#,
+    ] {
+        assert_eq!(content(other), ParameterContent::Other, "{other}");
+    }
 }
 
 #[test]
