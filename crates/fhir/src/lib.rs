@@ -1,6 +1,7 @@
 //! See the crate description.
 
 pub mod accept;
+pub mod attachment;
 pub mod bundle;
 pub mod elements;
 pub mod error;
@@ -18,6 +19,7 @@ pub mod ndjson;
 pub mod outcome;
 pub mod parameters;
 pub mod prefer;
+pub mod provenance;
 pub mod range;
 pub mod reference;
 pub mod resource_type;

@@ -1,8 +1,10 @@
 //! Behaviour of the crate through its public surface; the modules mirror `src/`.
 
+mod attachment;
 mod elements;
 mod line;
 mod meta;
 mod ndjson;
 mod protocol;
+mod reference;
 mod sample;
