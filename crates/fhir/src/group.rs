@@ -1,4 +1,4 @@
-//! The members of a Group resource at an instant (spec G-06).
+//! The members of a Group resource at an instant (spec G-06), and the filters of a cohort (spec §4.3).
 //!
 //! [`GroupMembers::read`] gives the patients and the nested Groups that are members now, and counts the members that an export by
 //! patient cannot follow. Expanding nested Groups is the caller's part, as is stopping when they form a circle.
@@ -10,8 +10,16 @@ use serde::Deserialize;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Id;
 use crate::instant::Instant;
+use crate::outcome::{Issue, IssueCode};
 use crate::reference::Target;
 use crate::resource_type::ResourceType;
+use crate::search::Criteria;
+
+/// The modifier extension that makes a Group a cohort by characteristics (C-02).
+pub const MEMBER_FILTER: &str = "http://hl7.org/fhir/uv/bulkdata/StructureDefinition/member-filter";
+
+/// The one language of member filters that is understood.
+pub const FILTER_LANGUAGE: &str = "application/x-fhir-query";
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
@@ -26,6 +34,46 @@ pub struct GroupMembers {
     pub others: u64,
     /// Members without a literal reference to `Type/id`: contained, by identifier only, `urn:` or conditional. Nobody can look them up.
     pub unresolvable: u64,
+    /// Whether the Group lists members at all, current ones or not: if it does, only they can be in a cohort (C-03).
+    pub lists_members: bool,
+    /// The `member-filter`s, in their order; a patient must hold to each (C-03).
+    pub filters: Vec<MemberFilter>,
+}
+
+/// One `member-filter` as the Group has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberFilter {
+    /// `valueExpression.language`.
+    pub language: String,
+    /// `valueExpression.expression`: a query such as `Encounter?date=ge2020`.
+    pub expression: String,
+}
+
+impl MemberFilter {
+    /// Compiles the filter, or says why it cannot be supported, naming what it is: for the creation of a Group (C-04) and for its
+    /// export alike. `base_url` is the server's own FHIR base; `index` counts the Group's filters from 0.
+    ///
+    /// # Errors
+    /// An issue for each problem of the language or the query.
+    pub fn compile(&self, index: usize, base_url: &str) -> std::result::Result<Criteria, Vec<Issue>> {
+        let place = format!("Group.modifierExtension[{index}].valueExpression");
+        if self.language != FILTER_LANGUAGE {
+            let text = format!("member-filter: its language is not supported; use {FILTER_LANGUAGE}");
+            let issue = Issue::error(IssueCode::NotSupported, text);
+            return Err(vec![issue.with_expression(place + ".language")]);
+        }
+        let at_place = |issue: Issue| issue.with_expression(place.clone() + ".expression");
+        let criteria = Criteria::parse(&self.expression, base_url)
+            .map_err(|issues| issues.into_iter().map(at_place).collect::<Vec<_>>())?;
+        if !criteria.resource_type().in_patient_compartment() {
+            let name = criteria.resource_type();
+            let text = format!(
+                "member-filter: {name} is not in the Patient compartment, so it says nothing of a patient"
+            );
+            return Err(vec![at_place(Issue::error(IssueCode::NotSupported, text))]);
+        }
+        Ok(criteria)
+    }
 }
 
 impl GroupMembers {
@@ -43,7 +91,15 @@ impl GroupMembers {
         if wire.resource_type != "Group" {
             return Err(Error::new(ErrorKind::Invalid, "the resource is not a Group"));
         }
-        let mut members = Self::default();
+        let mut members = Self {
+            lists_members: !wire.member.is_empty(),
+            filters: wire
+                .modifiers
+                .into_iter()
+                .filter_map(WireExtension::filter)
+                .collect(),
+            ..Self::default()
+        };
         for (index, member) in wire.member.into_iter().enumerate() {
             if member.is_current(index, at)? {
                 members.add(member.entity.reference.as_deref());
@@ -76,6 +132,39 @@ struct WireGroup<'a> {
     resource_type: Cow<'a, str>,
     #[serde(default, borrow)]
     member: Vec<WireMember<'a>>,
+    #[serde(rename = "modifierExtension", default, borrow)]
+    modifiers: Vec<WireExtension<'a>>,
+}
+
+#[derive(Deserialize)]
+struct WireExtension<'a> {
+    #[serde(borrow)]
+    url: Option<Cow<'a, str>>,
+    #[serde(rename = "valueExpression", default, borrow)]
+    value: Option<WireExpression<'a>>,
+}
+
+#[derive(Deserialize, Default)]
+struct WireExpression<'a> {
+    #[serde(borrow)]
+    language: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    expression: Option<Cow<'a, str>>,
+}
+
+impl WireExtension<'_> {
+    /// The member filter that it is, if it is one; without a language or an expression it still is one, that nobody can support.
+    fn filter(self) -> Option<MemberFilter> {
+        if self.url.as_deref() != Some(MEMBER_FILTER) {
+            return None;
+        }
+        let value = self.value.unwrap_or_default();
+        let text = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned).unwrap_or_default();
+        Some(MemberFilter {
+            language: text(value.language),
+            expression: text(value.expression),
+        })
+    }
 }
 
 #[derive(Deserialize)]

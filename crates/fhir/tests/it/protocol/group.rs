@@ -1,7 +1,7 @@
 //! Members of Groups.
 
 use fhirhose_fhir::error::ErrorKind;
-use fhirhose_fhir::group::GroupMembers;
+use fhirhose_fhir::group::{FILTER_LANGUAGE, GroupMembers, MemberFilter};
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::instant::Instant;
 
@@ -138,4 +138,30 @@ fn what_is_no_group_is_an_error_that_quotes_nothing() {
         assert_eq!(error.kind(), ErrorKind::Json);
         assert!(!error.to_string().contains("secret"), "{error}");
     }
+}
+
+#[test]
+fn c_02_a_cohort_tells_its_filters_in_their_order() {
+    let group = br#"{"resourceType":"Group","id":"g","type":"person","actual":false,"modifierExtension":[
+        {"url":"http://hl7.org/fhir/uv/bulkdata/StructureDefinition/member-filter","valueExpression":{"language":"application/x-fhir-query","expression":"Encounter?date=ge2020"}},
+        {"url":"http://other","valueString":"x"},
+        {"url":"http://hl7.org/fhir/uv/bulkdata/StructureDefinition/member-filter","valueExpression":{"language":"text/cql","expression":"true"}},
+        {"url":"http://hl7.org/fhir/uv/bulkdata/StructureDefinition/member-filter"}]}"#;
+    let members = GroupMembers::read(group, Instant::MAX).unwrap();
+    assert!(!members.lists_members);
+    let expressions: Vec<_> = members
+        .filters
+        .iter()
+        .map(|filter| filter.expression.as_str())
+        .collect();
+    assert_eq!(expressions, ["Encounter?date=ge2020", "true", ""]);
+    for refused in &members.filters[1..] {
+        let issues = refused.compile(1, "").unwrap_err();
+        assert!(issues[0].details.contains("language"), "C-04: {issues:?}");
+    }
+    let outside = MemberFilter {
+        language: FILTER_LANGUAGE.to_owned(),
+        expression: "Organization?name=x".to_owned(),
+    };
+    assert!(outside.compile(0, "").is_err());
 }
