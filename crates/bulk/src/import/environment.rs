@@ -7,10 +7,10 @@ use fhirhose_jobs::{StopReason, StopSignal};
 use fhirhose_store::{OutputName, OutputWriter, Store};
 use tokio::runtime::Handle;
 
-use super::refused::part_settings;
 use super::settings::ImportSettings;
 use super::source::Fetch;
 use super::spec::ImportSpec;
+use crate::spill::{part_settings, parts_of};
 use crate::{Error, Result};
 
 /// What all threads of one claim of one import share; nothing in it changes but the signal.
@@ -77,9 +77,4 @@ impl Drop for HaltOnDrop {
     fn drop(&mut self) {
         self.0.stop(StopReason::Shutdown);
     }
-}
-
-/// The name under which a job keeps files beside those that clients may fetch.
-pub(super) fn parts_of(job: &str) -> String {
-    format!("{job}-parts")
 }

@@ -6,9 +6,10 @@ use fhirhose_store::{Encoding, OutputFile, OutputName, OutputSettings, OutputWri
 use futures::StreamExt;
 
 use super::environment::Environment;
-use super::references::{Merge, Record, merge_into};
+use super::references::Record;
 use super::result::{Dangling, ImportResult, InputResult};
 use super::state::{InputTally, ItemParts, State};
+use crate::spill::Merge;
 use crate::{Error, ErrorKind, Result};
 
 /// What the commits have left for the end.
@@ -150,23 +151,15 @@ impl<'e> Resolver<'e> {
         }
     }
 
-    fn resolve(mut self, mut names: Vec<OutputName>) -> Result<Dangling> {
+    fn resolve(mut self, names: Vec<OutputName>) -> Result<Dangling> {
         let (runtime, outputs) = (&self.environment.runtime, self.environment.store.outputs());
         let at_once = self.environment.settings.merge_parts_max;
-        let mut merged = 0;
-        while names.len() > at_once {
+        let mut merge = Merge::<Record>::open_many(outputs, names, at_once, runtime, |number| {
             self.environment.check()?;
-            let rest = names.split_off(at_once);
-            let writer = self.environment.create_part(merged, "merged")?;
-            merge_into(Merge::open(outputs, &names, runtime)?, writer)?;
-            names = rest;
-            names.push(
-                self.environment
-                    .part(&format!("{}-{merged}.merged", self.environment.fence))?,
-            );
-            merged += 1;
-        }
-        let mut merge = Merge::open(outputs, &names, runtime)?;
+            let name = format!("{}-{number}.merged", self.environment.fence);
+            let writer = self.environment.create_part(number, "merged")?;
+            Ok((self.environment.part(&name)?, writer))
+        })?;
         let mut records = 0u64;
         while let Some(record) = merge.next()? {
             records += 1;

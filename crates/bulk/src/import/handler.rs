@@ -11,7 +11,7 @@ use fhirhose_store::{Deletion, Store};
 use tokio::runtime::Handle;
 
 use super::commit::json;
-use super::environment::{Environment, HaltOnDrop, parts_of};
+use super::environment::{Environment, HaltOnDrop};
 use super::finish::{Leavings, finish};
 use super::result::ImportResult;
 use super::settings::ImportSettings;
@@ -19,6 +19,7 @@ use super::source::Fetch;
 use super::spec::ImportSpec;
 use super::state::{State, input_key};
 use super::{pipeline, state};
+use crate::spill::parts_of;
 use crate::{Error, ErrorKind, Result};
 
 /// The kind of import jobs.

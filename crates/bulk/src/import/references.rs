@@ -1,7 +1,7 @@
 //! References whose targets are not there: counted exactly, in bounded memory.
 //!
 //! Every chunk leaves a sorted file of the ids that it holds and refers to ([`write_part`]). At the end the files are
-//! merged ([`Resolver`]); what no chunk holds is looked up in the catalog in sorted batches, and what is not there either
+//! merged ([`crate::spill`]); what no chunk holds is looked up in the catalog in sorted batches, and what is not there either
 //! is dangling. No look-up is paid for references within the import, which are nearly all.
 //!
 //! | part of a record | bytes |
@@ -11,18 +11,12 @@
 //! | references × 2, + 1 if the resource is held | varint |
 //! | input and line of the first reference, if there are references | 2 varints |
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::collections::binary_heap::PeekMut;
-
-use bytes::{Buf, Bytes};
 use fhirhose_fhir::resource_type::ResourceType;
-use fhirhose_store::{OutputName, OutputReader, OutputStore, OutputStream, OutputWriter, key};
-use futures::StreamExt;
-use tokio::runtime::Handle;
+use fhirhose_store::{OutputWriter, key};
 
 use super::targets::Targets;
-use crate::{Error, ErrorKind, Result};
+use crate::Result;
+use crate::spill::{PIECE_BYTES, Record as Spilled};
 
 /// type ‖ id as bytes, in place: records are moved about by the million.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,8 +93,6 @@ pub(super) fn write_part(targets: &Targets, input: u32, writer: &mut OutputWrite
     Ok(writer.write(&out)?)
 }
 
-const PIECE_BYTES: usize = 64 << 10;
-
 /// The first 16 bytes as a number of the same order.
 pub(super) fn prefix(key: &[u8]) -> u128 {
     let mut bytes = [0; 16];
@@ -129,153 +121,32 @@ fn push_varint(mut number: u64, out: &mut Vec<u8>) {
     out.push(number as u8);
 }
 
-/// Merges sorted files of records; records of one key come out as one.
-pub(super) struct Merge {
-    parts: Vec<PartReader>,
-    /// The next record of each file that has one, with the file's number.
-    heads: BinaryHeap<Reverse<(Record, u32)>>,
-}
+impl Spilled for Record {
+    /// Key with its length, three varints, end.
+    const BYTES_MAX: usize = 1 + ID_KEY_BYTES_MAX + 3 * 10 + 1;
 
-impl Merge {
-    /// Opens the files. For a blocking thread.
-    pub(super) fn open(outputs: &OutputStore, names: &[OutputName], runtime: &Handle) -> Result<Self> {
-        let mut merge = Self {
-            parts: Vec::new(),
-            heads: BinaryHeap::new(),
+    fn take(bytes: &[u8]) -> Option<(Self, usize)> {
+        take_record(bytes)
+    }
+
+    fn push(&self, out: &mut Vec<u8>) {
+        push_record(self.key.as_bytes(), self.references, self.held, self.first, out);
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+
+    fn absorb(&mut self, same: Self) {
+        self.held |= same.held;
+        self.first = match (self.references, same.references) {
+            (0, _) => same.first,
+            (_, 0) => self.first,
+            _ => self.first.min(same.first),
         };
-        for (number, name) in (0u32..).zip(names) {
-            merge.parts.push(PartReader::open(outputs, name, runtime)?);
-            if let Some(record) = merge.parts[number as usize].next()? {
-                merge.heads.push(Reverse((record, number)));
-            }
-        }
-        Ok(merge)
-    }
-
-    /// The next key with all that is known of it.
-    pub(super) fn next(&mut self) -> Result<Option<Record>> {
-        let Some(mut record) = self.pop()? else {
-            return Ok(None);
-        };
-        while self
-            .heads
-            .peek()
-            .is_some_and(|Reverse((next, _))| next.key == record.key)
-        {
-            let Some(same) = self.pop()? else { break };
-            record.held |= same.held;
-            record.first = match (record.references, same.references) {
-                (0, _) => same.first,
-                (_, 0) => record.first,
-                _ => record.first.min(same.first),
-            };
-            record.references += same.references;
-        }
-        Ok(Some(record))
-    }
-
-    /// Takes the least record, and puts the next of its file in its place.
-    fn pop(&mut self) -> Result<Option<Record>> {
-        let Some(mut head) = self.heads.peek_mut() else {
-            return Ok(None);
-        };
-        let Reverse((record, part)) = *head;
-        match self.parts[part as usize].next()? {
-            Some(next) => *head = Reverse((next, part)),
-            None => drop(PeekMut::pop(head)),
-        }
-        Ok(Some(record))
+        self.references += same.references;
     }
 }
-
-/// Merges several files into one.
-pub(super) fn merge_into(mut merge: Merge, mut writer: OutputWriter) -> Result<()> {
-    let mut out = Vec::with_capacity(PIECE_BYTES + 256);
-    while let Some(record) = merge.next()? {
-        push_record(
-            record.key.as_bytes(),
-            record.references,
-            record.held,
-            record.first,
-            &mut out,
-        );
-        if out.len() >= PIECE_BYTES {
-            writer.write(&out)?;
-            out.clear();
-        }
-    }
-    writer.write(&out)?;
-    writer.finish()?;
-    Ok(())
-}
-
-/// Reads one file of records.
-struct PartReader {
-    stream: OutputStream,
-    runtime: Handle,
-    name: OutputName,
-    /// What is read and not taken apart.
-    piece: Bytes,
-    /// Held so that the file stays while it is read.
-    _reader: OutputReader,
-}
-
-impl PartReader {
-    fn open(outputs: &OutputStore, name: &OutputName, runtime: &Handle) -> Result<Self> {
-        let reader = runtime.block_on(outputs.open(name))?;
-        let stream = reader.stream(fhirhose_store::Encoding::Identity);
-        let (runtime, name) = (runtime.clone(), name.clone());
-        Ok(Self {
-            stream,
-            runtime,
-            name,
-            piece: Bytes::new(),
-            _reader: reader,
-        })
-    }
-
-    fn next(&mut self) -> Result<Option<Record>> {
-        loop {
-            if let Some((record, length)) = take_record(&self.piece) {
-                self.piece.advance(length);
-                return Ok(Some(record));
-            }
-            if !self.read_on()? {
-                return if self.piece.is_empty() {
-                    Ok(None)
-                } else {
-                    Err(self.corrupt())
-                };
-            }
-        }
-    }
-
-    /// Reads more behind what is left; says whether there was more.
-    fn read_on(&mut self) -> Result<bool> {
-        let Some(piece) = self.runtime.block_on(self.stream.next()) else {
-            return Ok(false);
-        };
-        let piece = piece?;
-        if self.piece.is_empty() {
-            self.piece = piece;
-        } else if self.piece.len() > RECORD_BYTES_MAX {
-            return Err(self.corrupt());
-        } else {
-            self.piece = [&self.piece[..], &piece].concat().into();
-        }
-        Ok(true)
-    }
-
-    fn corrupt(&self) -> Error {
-        Error::new(
-            ErrorKind::Corrupt,
-            format!("reading {}: it is not a file of references", self.name),
-        )
-    }
-}
-
-/// Key with its length, three varints, end.
-const RECORD_BYTES_MAX: usize = 1 + ID_KEY_BYTES_MAX + 3 * 10 + 1;
 
 /// Takes a record off the front of `bytes`, with its length; `None` if it is not whole or not one.
 fn take_record(bytes: &[u8]) -> Option<(Record, usize)> {

@@ -2,7 +2,7 @@
 
 use fhirhose_fhir::import_report::{ERRORS_INLINE_MAX, ImportError};
 use fhirhose_fhir::line::Refusal;
-use fhirhose_store::{Hashing, OutputSettings, OutputWriter};
+use fhirhose_store::OutputWriter;
 
 use super::environment::Environment;
 use crate::Result;
@@ -28,15 +28,6 @@ struct Writers {
 pub(super) struct RefusedFiles {
     pub(super) outcomes: String,
     pub(super) rejects: String,
-}
-
-/// How files are made that only this job reads.
-pub(super) fn part_settings() -> OutputSettings {
-    OutputSettings {
-        part_bytes: 1 << 20,
-        hashing: Hashing::FingerprintOnly,
-        ..OutputSettings::default()
-    }
 }
 
 impl<'e> Refused<'e> {
