@@ -81,7 +81,7 @@ impl Export {
     ///
     /// # Errors
     /// [`ErrorKind::Refused`] or [`ErrorKind::Busy`] when the server says so; [`ErrorKind::Protocol`] for a manifest that cannot be
-    /// read. Else as [`Http::fetch`].
+    /// read, or that has several pages. Else as [`Http::fetch`].
     pub async fn poll(&self, http: &Http) -> Result<Poll> {
         let place = name(&self.status_url);
         let request = http
@@ -102,6 +102,11 @@ impl Export {
                 let manifest = Manifest::parse(&body).map_err(|source| {
                     Error::new(ErrorKind::Protocol, format!("reading {place}")).caused_by(source)
                 })?;
+                if manifest.next.is_some() {
+                    // Pages come only to clients that ask for them, which this one does not: to stop here would lose the rest.
+                    let problem = format!("{place}: the manifest goes on on another page");
+                    return Err(Error::new(ErrorKind::Protocol, problem));
+                }
                 Ok(Poll::Done(self.absolute(manifest)?))
             }
             _ => Err(refusal(response, &place).await),

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fhirhose_fhir::export_request::Wire;
 use fhirhose_jobs::JobId;
 use serde_json::{Value, json};
 
@@ -57,7 +58,10 @@ pub(super) fn remove_staging(staging: &Path) -> Result<()> {
 /// The manifest of STU3 with file names as URLs, and what proves each file whole in its `extension`.
 fn write_manifest(folder: &Path, result: &ExportResult) -> Result<()> {
     let manifest = result.manifest(false, |file| file.name.clone());
-    let mut manifest = serde_json::to_value(manifest).expect("a manifest is plain data");
+    let mut manifest: Value = manifest
+        .to_json(Wire::Stu3)
+        .parse()
+        .expect("a manifest is written as JSON");
     for (list, kind) in [
         ("output", FileKind::Output),
         ("deleted", FileKind::Deleted),

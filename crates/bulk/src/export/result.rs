@@ -91,14 +91,19 @@ impl ExportResult {
             output: of_kind(FileKind::Output),
             deleted: of_kind(FileKind::Deleted),
             error: of_kind(FileKind::Error),
+            output_organized_by: None,
+            next: None,
         }
     }
 }
 
 fn manifest_file(file: &ResultFile, url: String) -> ManifestFile {
     ManifestFile {
-        resource_type: file.resource_type.clone(),
+        resource_type: Some(file.resource_type.clone()),
         url,
         count: Some(file.count),
+        file_size: Some(file.bytes),
+        sha256: file.sha256.clone(),
+        ..ManifestFile::default()
     }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use fhirhose_bulk::export::{
     EXPORT, ExportHandler, ExportResult, ExportSettings, ExportSpec, FileKind, Target, submit_export,
 };
-use fhirhose_fhir::export_request::{ExportLevel, ExportRequest, KickOff};
+use fhirhose_fhir::export_request::{ExportLevel, ExportRequest, KickOff, Wire};
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_jobs::{JobRecord, SystemEntropy};
@@ -85,7 +85,9 @@ impl Export {
         if self.json {
             print(&format!(
                 "{}\n",
-                result.manifest(false, |file| file.name.clone()).to_json()
+                result
+                    .manifest(false, |file| file.name.clone())
+                    .to_json(Wire::Stu3)
             ))?;
         } else {
             print(&table(&result))?;

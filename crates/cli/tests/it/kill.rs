@@ -532,7 +532,7 @@ impl Server<'_> {
         let file = |(number, file): (usize, &fhirhose_fhir::manifest::ManifestFile)| {
             let path = out.path().join(number.to_string());
             block_on(export.download(&http, file, &path, &|_| ())).unwrap();
-            (file.resource_type.clone(), std::fs::read(path).unwrap())
+            (file.resource_type.clone().unwrap(), std::fs::read(path).unwrap())
         };
         manifest.output.iter().enumerate().map(file).collect()
     }

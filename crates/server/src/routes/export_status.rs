@@ -1,6 +1,7 @@
 //! `$export-status/{job}`: how far an export is, its manifest, and its deletion (S-01 to S-14, D-01 to D-06).
 
 use fhirhose_bulk::export::{EXPORT, ExportResult};
+use fhirhose_fhir::export_request::Wire;
 
 use super::status;
 use crate::app::REQUIRES_ACCESS_TOKEN;
@@ -13,7 +14,7 @@ pub(super) async fn status(call: Call) -> Answer {
     status::poll(&call.app, &job, |result| {
         let result = ExportResult::parse(result)?;
         let manifest = result.manifest(REQUIRES_ACCESS_TOKEN, |file| format!("{files_url}/{}", file.name));
-        Ok(manifest.to_json())
+        Ok(manifest.to_json(Wire::Stu3))
     })
 }
 

@@ -1,8 +1,12 @@
 //! The output manifest, written and read.
 
 use fhirhose_fhir::error::ErrorKind;
+use fhirhose_fhir::export_request::Wire;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::manifest::{Manifest, ManifestFile};
+use fhirhose_fhir::outcome::Severity;
+use fhirhose_fhir::resource_type::ResourceType;
+use serde_json::{Value, json};
 
 fn instant(text: &str) -> Instant {
     Instant::parse(text).expect("an instant")
@@ -10,9 +14,10 @@ fn instant(text: &str) -> Instant {
 
 fn file(resource_type: &str, url: &str, count: Option<u64>) -> ManifestFile {
     ManifestFile {
-        resource_type: resource_type.to_owned(),
+        resource_type: Some(resource_type.to_owned()),
         url: url.to_owned(),
         count,
+        ..ManifestFile::default()
     }
 }
 
@@ -28,6 +33,44 @@ fn small() -> Manifest {
         )],
         deleted: Vec::new(),
         error: Vec::new(),
+        output_organized_by: None,
+        next: None,
+    }
+}
+
+/// Everything that a manifest can have.
+fn full() -> Manifest {
+    let patient = ManifestFile {
+        file_size: Some(70),
+        sha256: Some("0a".repeat(32)),
+        ..file("Patient", "https://h/1", Some(3))
+    };
+    let outcomes = ManifestFile {
+        severities: vec![(Severity::Error, 1), (Severity::Warning, 2)],
+        ..file("OperationOutcome", "https://h/e", Some(3))
+    };
+    Manifest {
+        output: vec![patient],
+        deleted: vec![file("Bundle", "https://h/d", Some(1))],
+        error: vec![outcomes],
+        next: Some("https://h/fhir/$export-status/j?page=2".to_owned()),
+        ..small()
+    }
+}
+
+fn organised() -> Manifest {
+    let block = |url: &str, next: Option<&str>| ManifestFile {
+        url: url.to_owned(),
+        continues_in_file: next.map(str::to_owned),
+        ..ManifestFile::default()
+    };
+    Manifest {
+        output_organized_by: Some(ResourceType::PATIENT),
+        output: vec![
+            block("https://h/1", Some("https://h/2")),
+            block("https://h/2", None),
+        ],
+        ..small()
     }
 }
 
@@ -38,7 +81,7 @@ fn s_10_a_manifest_has_the_shape_of_stu3() {
         r#""request":"https://h/fhir/$export?_type=Patient&_since=2020-01-01T00%3A00%3A00Z","requiresAccessToken":true,"#,
         r#""output":[{"type":"Patient","url":"https://h/fhir/$export-file/j/1.Patient.ndjson","count":3}],"error":[]}"#
     );
-    assert_eq!(small().to_json(), expected);
+    assert_eq!(small().to_json(Wire::Stu3), expected);
 }
 
 #[test]
@@ -47,23 +90,75 @@ fn a_manifest_without_files_still_has_output_and_error() {
         output: Vec::new(),
         ..small()
     }
-    .to_json();
+    .to_json(Wire::Stu3);
     assert!(json.ends_with(r#""output":[],"error":[]}"#), "{json}");
 }
 
 #[test]
-fn a_manifest_reads_back_as_it_was_written() {
-    let manifest = Manifest {
-        deleted: vec![file("Bundle", "https://h/d", Some(1))],
-        error: vec![file("OperationOutcome", "https://h/e", None)],
+fn stu4_has_its_own_shape() {
+    let expected = json!({
+        "transactionTime": "2026-11-21T04:12:33.123456Z",
+        "requiresAccessToken": true,
+        "manifestType": "http://hl7.org/fhir/uv/bulkdata/StructureDefinition/BulkDataManifest",
+        "outputFormat": "application/fhir+ndjson",
+        "output": [{"type": "Patient", "url": "https://h/1", "count": 3, "fileSize": 70, "extension":
+            [{"url": "https://dpc.cms.gov/checksum", "valueString": format!("sha256:{}", "0a".repeat(32))}]}],
+        "deleted": [{"url": "https://h/d", "count": 1}],
+        "outcome": [{"url": "https://h/e", "count": 3, "countSeverity":
+            [{"code": "error", "count": 1}, {"code": "warning", "count": 2}]}],
+        "link": [{"relation": "next", "url": "https://h/fhir/$export-status/j?page=2"}],
+    });
+    let written: Value = serde_json::from_str(&full().to_json(Wire::Stu4)).expect("JSON");
+    assert_eq!(written, expected);
+    let empty = Manifest {
+        output: Vec::new(),
         ..small()
     };
+    let written: Value = serde_json::from_str(&empty.to_json(Wire::Stu4)).expect("JSON");
+    assert_eq!(written["output"], Value::Null, "no list of FHIR is empty");
+}
+
+#[test]
+fn stu3_keeps_types_everywhere_and_extensions_by_url() {
+    let written: Value = serde_json::from_str(&full().to_json(Wire::Stu3)).expect("JSON");
+    assert_eq!(written["deleted"][0]["type"], "Bundle");
     assert_eq!(
-        Manifest::parse(manifest.to_json().as_bytes()),
-        Ok(manifest.clone())
+        written["error"],
+        json!([{"type": "OperationOutcome", "url": "https://h/e", "count": 3}])
     );
-    let again: Manifest = serde_json::from_str(&manifest.to_json()).expect("serde reads it too");
-    assert_eq!(again, manifest);
+    let extension = &written["output"][0]["extension"]["https://dpc.cms.gov/checksum"];
+    assert_eq!(extension["valueString"], format!("sha256:{}", "0a".repeat(32)));
+    assert_eq!(written["output"][0]["fileSize"], Value::Null);
+    for stu4 in ["manifestType", "outputFormat", "outcome"] {
+        assert_eq!(written[stu4], Value::Null, "{stu4}");
+    }
+}
+
+#[test]
+fn organised_output_has_no_types_and_says_where_it_goes_on() {
+    for wire in [Wire::Stu3, Wire::Stu4] {
+        let written: Value = serde_json::from_str(&organised().to_json(wire)).expect("JSON");
+        assert_eq!(written["outputOrganizedBy"], "Patient");
+        let expected =
+            json!([{"url": "https://h/1", "continuesInFile": "https://h/2"}, {"url": "https://h/2"}]);
+        assert_eq!(written["output"], expected);
+    }
+}
+
+#[test]
+fn m_24_a_manifest_reads_back_as_it_was_written_in_both_versions() {
+    for manifest in [small(), full(), organised()] {
+        let stu4 = Manifest {
+            request: String::new(),
+            ..manifest.clone()
+        };
+        assert_eq!(Manifest::parse(stu4.to_json(Wire::Stu4).as_bytes()), Ok(stu4));
+        let mut stu3 = manifest;
+        for file in stu3.output.iter_mut().chain(&mut stu3.error) {
+            (file.file_size, file.severities) = (None, Vec::new());
+        }
+        assert_eq!(Manifest::parse(stu3.to_json(Wire::Stu3).as_bytes()), Ok(stu3));
+    }
 }
 
 #[test]
@@ -87,11 +182,14 @@ fn the_shape_of_stu4_is_read() {
     assert_eq!(manifest.request, "");
     assert_eq!(
         manifest.output,
-        [file("NutritionProduct", "n", Some(1))],
+        [ManifestFile {
+            file_size: Some(9),
+            ..file("NutritionProduct", "n", Some(1))
+        }],
         "a type that R4 does not know is kept"
     );
     assert_eq!(manifest.deleted, [file("Bundle", "d", None)]);
-    assert_eq!(manifest.error, [file("OperationOutcome", "o", None)]);
+    assert_eq!(manifest.error[0].severities, [(Severity::Error, 2)]);
 }
 
 #[test]
@@ -125,11 +223,12 @@ fn check_refused(members: &str, kind: ErrorKind) {
 #[test]
 fn what_would_be_lost_is_refused() {
     check_refused(
-        r#","link":[{"relation":"next","url":"https://h/2"}]"#,
+        r#","link":[{"relation":"next","url":"https://h/2"},{"relation":"next","url":"https://h/3"}]"#,
         ErrorKind::Unsupported,
     );
+    check_refused(r#","link":[{"relation":"next"}]"#, ErrorKind::Invalid);
     check_refused(
-        r#","outputOrganizedBy":"Patient","output":[{"url":"u"}]"#,
+        r#","outputOrganizedBy":"MadeUp","output":[{"url":"u"}]"#,
         ErrorKind::Unsupported,
     );
 }
