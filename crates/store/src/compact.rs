@@ -44,6 +44,9 @@ pub enum Others {
     AtWork,
 }
 
+/// A version that a merge leaves out, by key and sequence, and the commit that ended it.
+type Dropped = ((Vec<u8>, Sequence), Sequence);
+
 /// Says from time to time whether to go on; an error stops the chore.
 type Checkin<'a> = dyn FnMut(u64) -> Result<()> + Send + 'a;
 
@@ -154,10 +157,12 @@ impl Store {
         let (store, run_place) = (self.clone(), place.to_owned());
         let merge = move || store.merge_runs(&run_place, &handles, &types, &ended, &mut checkin);
         let (record, dropped) = on_thread(merge).await?;
+        let (dropped, ends): (Vec<_>, Vec<_>) = dropped.into_iter().unzip();
         let rows = record.as_ref().map_or(0, |record| record.summary.rows);
         let swap = Swap {
             remove_runs: places.to_vec(),
             dropped,
+            forgotten: ends.into_iter().max().unwrap_or_default(),
             add: record.into_iter().collect(),
             ..Swap::default()
         };
@@ -198,7 +203,6 @@ impl Store {
         Ok(ended)
     }
 
-    #[allow(clippy::type_complexity)]
     fn merge_runs(
         &self,
         place: &str,
@@ -206,7 +210,7 @@ impl Store {
         types: &[u8],
         ended: &HashMap<Vec<u8>, Sequence>,
         checkin: &mut Checkin<'_>,
-    ) -> Result<(Option<RunRecord>, Vec<(Vec<u8>, Sequence)>)> {
+    ) -> Result<(Option<RunRecord>, Vec<Dropped>)> {
         let mut output = RunOutput::new(self, place)?;
         let (mut dropped, mut seen) = (Vec::new(), 0u64);
         for &code in types {
@@ -230,12 +234,9 @@ impl Store {
                 }
                 if !ended.is_empty() {
                     let key = row_key(code, &row);
-                    if ended.contains_key(
-                        [key.as_slice(), &row.sequence.0.to_be_bytes()]
-                            .concat()
-                            .as_slice(),
-                    ) {
-                        dropped.push((key, row.sequence));
+                    let version = [key.as_slice(), &row.sequence.0.to_be_bytes()].concat();
+                    if let Some(ended_at) = ended.get(&version) {
+                        dropped.push(((key, row.sequence), *ended_at));
                         return Ok(ControlFlow::Continue(()));
                     }
                 }

@@ -27,7 +27,7 @@ pub use outputs::{
     Deletion, Durability, Encoding, Hashing, OutputFile, OutputName, OutputReader, OutputSettings,
     OutputStore, OutputStream, OutputWriter, PlainFolder, Upload,
 };
-pub use read::{Found, Resource};
+pub use read::{Event, Found, Happened, Resource};
 pub use scan::{CohortRows, Scan, ScanRequest, Selection, StoredRow};
 pub use sequence::Sequence;
 pub use store::{Store, StoreParts, StoreSettings};

@@ -1,6 +1,6 @@
-//! Reads one resource by type and id.
+//! Reads one resource by type and id: its newest version, that of a snapshot, or any that is still there.
 
-use crate::catalog::{KeyRange, Newest, Snapshot};
+use crate::catalog::{Ended, KeyRange, Newest, Snapshot};
 use crate::run::Block;
 use crate::scan::RunHandle;
 use crate::store::{Store, missing};
@@ -29,6 +29,59 @@ pub struct Resource {
     pub owner: Option<String>,
 }
 
+/// Something that happened to a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The commit, which is also the version that it made.
+    pub sequence: Sequence,
+    /// What it did.
+    pub happened: Happened,
+    /// The commit that ended the version, where one did.
+    pub ended_at: Option<Sequence>,
+}
+
+/// What happened to a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happened {
+    /// A version was written.
+    Written {
+        /// The patient whose compartment it sits in.
+        owner: Option<String>,
+    },
+    /// It was deleted.
+    Deleted,
+}
+
+impl Event {
+    fn of_newest(newest: Newest) -> Self {
+        let happened = if newest.deleted {
+            Happened::Deleted
+        } else {
+            Happened::Written { owner: newest.owner }
+        };
+        Self {
+            sequence: newest.sequence,
+            happened,
+            ended_at: None,
+        }
+    }
+
+    /// A version, and its deletion where that ended it.
+    fn of_ended(ended: Ended) -> impl Iterator<Item = Self> {
+        let deletion = ended.deleted.then_some(Self {
+            sequence: ended.ended_at,
+            happened: Happened::Deleted,
+            ended_at: None,
+        });
+        let written = Self {
+            sequence: ended.sequence,
+            happened: Happened::Written { owner: ended.owner },
+            ended_at: Some(ended.ended_at),
+        };
+        std::iter::once(written).chain(deletion)
+    }
+}
+
 impl Store {
     /// Reads the newest version of a resource; `None` when there never was one.
     ///
@@ -43,11 +96,91 @@ impl Store {
             if newest.deleted {
                 return Ok(Some(Found::Deleted(newest.sequence)));
             }
-            if let Some(resource) = self.read_version(resource_type, id, &newest).await? {
+            let at = (newest.owner.as_deref(), newest.sequence);
+            if let Some(resource) = self.read_version(resource_type, id, at).await? {
                 return Ok(Some(Found::Resource(resource)));
             }
         }
         Err(missing("a resource"))
+    }
+
+    /// Reads a resource as a snapshot shows it. `None` when there was none, and when what there was has been dropped, which is
+    /// only possible where `at` lies below [`Catalog::forgotten`](crate::catalog::Catalog::forgotten).
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub async fn read_at(
+        &self,
+        resource_type: ResourceType,
+        id: &str,
+        at: Sequence,
+    ) -> Result<Option<Found>> {
+        for _ in 0..4 {
+            let Some(event) = self
+                .history(resource_type, id, Sequence(at.0.saturating_add(1)), 1)
+                .await?
+                .pop()
+            else {
+                return Ok(None);
+            };
+            let Happened::Written { owner } = &event.happened else {
+                return Ok(Some(Found::Deleted(event.sequence)));
+            };
+            let version = (owner.as_deref(), event.sequence);
+            if let Some(resource) = self.read_version(resource_type, id, version).await? {
+                return Ok(Some(Found::Resource(resource)));
+            }
+            // Nothing shows a version that has ended before the snapshot and was dropped.
+            if event.ended_at.is_some_and(|ended_at| ended_at <= at) {
+                return Ok(None);
+            }
+        }
+        Err(missing("a resource"))
+    }
+
+    /// What happened to a resource, newest first, at most `limit` events of those below `before`.
+    ///
+    /// Versions that ended at or before [`Catalog::forgotten`](crate::catalog::Catalog::forgotten) may be missing.
+    ///
+    /// # Errors
+    /// What the catalog gives.
+    pub async fn history(
+        &self,
+        resource_type: ResourceType,
+        id: &str,
+        before: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Event>> {
+        // First the newest, then the ended: a write in between shows a version twice, never hides one.
+        let newest = self.newest(resource_type, id).await?;
+        let ended = self.catalog().ended((resource_type, id), before, limit).await?;
+        let mut events: Vec<Event> = ended.into_iter().flat_map(Event::of_ended).collect();
+        events.extend(newest.map(Event::of_newest));
+        events.retain(|event| event.sequence < before);
+        // Of two with one sequence, the one that knows its end comes first and stays.
+        events.sort_by_key(|event| (std::cmp::Reverse(event.sequence), event.ended_at.is_none()));
+        events.dedup_by_key(|event| event.sequence);
+        events.truncate(limit);
+        Ok(events)
+    }
+
+    /// Reads the version that an event of [`Store::history`] wrote; `None` for a deletion, and for a version that was dropped.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub async fn read_event(
+        &self,
+        resource_type: ResourceType,
+        id: &str,
+        event: &Event,
+    ) -> Result<Option<Resource>> {
+        match &event.happened {
+            Happened::Deleted => Ok(None),
+            Happened::Written { owner } => {
+                let version = (owner.as_deref(), event.sequence);
+                self.read_version(resource_type, id, version).await
+            }
+        }
     }
 
     async fn newest(&self, resource_type: ResourceType, id: &str) -> Result<Option<Newest>> {
@@ -63,23 +196,23 @@ impl Store {
         &self,
         resource_type: ResourceType,
         id: &str,
-        newest: &Newest,
+        (owner, sequence): (Option<&str>, Sequence),
     ) -> Result<Option<Resource>> {
         let mut key = Vec::new();
-        crate::key::encode(resource_type, newest.owner.as_deref(), id, &mut key);
+        crate::key::encode(resource_type, owner, id, &mut key);
         let hot = self
             .catalog()
             .hot(&KeyRange::of_prefix(key.clone()), usize::MAX)
             .await?;
         if let Some(row) = hot
             .into_iter()
-            .find(|row| row.sequence == newest.sequence && row.key == key)
+            .find(|row| row.sequence == sequence && row.key == key)
         {
             let version = Snapshot {
                 sequence: row.sequence,
                 instant: row.instant,
             };
-            return Ok(Some(resource(&row.body, row.splice, version, newest)));
+            return Ok(Some(resource(&row.body, row.splice, version, owner)));
         }
         let code = resource_type.code();
         let holds = |run: &crate::catalog::RunRecord| {
@@ -88,15 +221,12 @@ impl Store {
                 .types
                 .iter()
                 .any(|count| count.resource_type.code() == code);
-            has_type && run.oldest <= newest.sequence && newest.sequence <= run.newest
+            has_type && run.oldest <= sequence && sequence <= run.newest
         };
         for run in self.layout(holds).await? {
-            if let Some((body, splice, instant)) = self.find(&run, &key, id, newest.sequence).await? {
-                let version = Snapshot {
-                    sequence: newest.sequence,
-                    instant,
-                };
-                return Ok(Some(resource(&body, splice, version, newest)));
+            if let Some((body, splice, instant)) = self.find(&run, &key, id, sequence).await? {
+                let version = Snapshot { sequence, instant };
+                return Ok(Some(resource(&body, splice, version, owner)));
             }
         }
         Ok(None)
@@ -152,12 +282,12 @@ fn find_in_block(
     }))
 }
 
-fn resource(body: &[u8], splice: Splice, version: Snapshot, newest: &Newest) -> Resource {
+fn resource(body: &[u8], splice: Splice, version: Snapshot, owner: Option<&str>) -> Resource {
     let mut text = Vec::with_capacity(body.len() + 96);
     write_spliced(body, splice, version.sequence.0, version.instant, &mut text);
     Resource {
         text,
         version,
-        owner: newest.owner.clone(),
+        owner: owner.map(str::to_owned),
     }
 }

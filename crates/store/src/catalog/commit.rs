@@ -216,6 +216,9 @@ impl Inner {
                 .batch
                 .put(Space::Dead, rows::versioned(&old_key, old.sequence), dead);
         }
+        if old.owner != new.owner {
+            self.put_past(code, id, old, &mut draft.batch)?;
+        }
         draft.batch.put(Space::Id, [&[code], id].concat(), new.encode(id));
         Ok(())
     }

@@ -33,11 +33,13 @@ pub enum Space {
     Job,
     /// job ‖ number → a row of a job.
     JobEntry,
+    /// type ‖ id ‖ owner → nothing: former owners of resources of which versions have ended under them.
+    Past,
 }
 
 impl Space {
     /// Every space, in a fixed order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Id,
         Self::Dead,
         Self::Gone,
@@ -50,6 +52,7 @@ impl Space {
         Self::Meta,
         Self::Job,
         Self::JobEntry,
+        Self::Past,
     ];
 
     /// The name of the space on disk.
@@ -67,6 +70,7 @@ impl Space {
             Self::Meta => "meta",
             Self::Job => "job",
             Self::JobEntry => "job-entry",
+            Self::Past => "past",
         }
     }
 }

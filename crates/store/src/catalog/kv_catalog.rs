@@ -7,7 +7,7 @@ use super::commit::Writer;
 use super::kv::{Durability, Kv, Space};
 use super::rows::{self, IdRow};
 use super::{
-    Batch, Catalog, CatalogStats, Commit, Committed, Dead, Gone, HotRow, KeyRange, Membership, Newest,
+    Batch, Catalog, CatalogStats, Commit, Committed, Dead, Ended, Gone, HotRow, KeyRange, Membership, Newest,
     Retired, RunRecord, Snapshot, Stillborn, Swap,
 };
 use crate::{Error, ErrorKind, Result, Sequence};
@@ -123,7 +123,7 @@ impl Inner {
         Ok(self.is_true(row.sequence).then_some(row))
     }
 
-    fn is_true(&self, sequence: Sequence) -> bool {
+    pub(super) fn is_true(&self, sequence: Sequence) -> bool {
         self.ingesting.load(Ordering::Acquire) != sequence.0
             && !self
                 .aborted
@@ -203,6 +203,8 @@ impl Inner {
         for run in &swap.add {
             batch.put(Space::Run, run.place.as_bytes(), encode_run(run));
         }
+        self.prune_past(&swap.dropped, &mut batch)?;
+        self.put_forgotten(swap.forgotten, &mut batch)?;
         for (key, sequence) in swap.dropped {
             batch.remove(Space::Dead, rows::versioned(&key, sequence));
         }
@@ -331,6 +333,34 @@ impl Catalog for KvCatalog {
             found.push(row.map(IdRow::newest).transpose()?);
         }
         Ok(found)
+    }
+
+    async fn ids(
+        &self,
+        resource_type: ResourceType,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Newest)>> {
+        self.inner.ids(resource_type.code(), after, limit)
+    }
+
+    async fn ended(
+        &self,
+        (resource_type, id): (ResourceType, &str),
+        before: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Ended>> {
+        let mut key = Vec::new();
+        crate::key::push_id(id, &mut key);
+        self.inner.ended(resource_type.code(), &key, before, limit)
+    }
+
+    async fn forgotten(&self) -> Result<Sequence> {
+        self.inner.forgotten()
+    }
+
+    async fn instant_of(&self, sequence: Sequence) -> Result<Option<Instant>> {
+        self.inner.instant_of(sequence)
     }
 
     async fn dead(&self, range: &KeyRange, limit: usize) -> Result<Vec<Dead>> {

@@ -11,6 +11,7 @@ mod jobs;
 mod kv;
 mod kv_catalog;
 mod memory;
+mod past;
 mod row_batch;
 mod rows;
 
@@ -317,6 +318,19 @@ pub struct Dead {
     pub dead_at: Sequence,
 }
 
+/// A version of a resource that has ended, as [`Catalog::ended`] finds it by type and id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The version.
+    pub sequence: Sequence,
+    /// The patient in whose compartment it sat first.
+    pub owner: Option<String>,
+    /// The commit that ended it.
+    pub ended_at: Sequence,
+    /// Whether that was a deletion, and not another version.
+    pub deleted: bool,
+}
+
 /// A deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gone {
@@ -365,6 +379,8 @@ pub struct Swap {
     pub remove_hot: Vec<(Vec<u8>, Sequence)>,
     /// Versions that are in none of the new runs, for nobody needs them any more.
     pub dropped: Vec<(Vec<u8>, Sequence)>,
+    /// The newest end of one of those versions.
+    pub forgotten: Sequence,
     /// The runs that replace them.
     pub add: Vec<RunRecord>,
 }
@@ -419,6 +435,28 @@ pub trait Catalog: JobStore {
 
     /// The newest version of each id, in the order asked; ask in sorted order where there are many.
     async fn newest(&self, ids: &[(ResourceType, &str)]) -> Result<Vec<Option<Newest>>>;
+
+    /// Ids of a type with their newest versions, deletions too, in the order of their text, at most `limit`, after `after`.
+    async fn ids(
+        &self,
+        resource_type: ResourceType,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Newest)>>;
+
+    /// Versions of one id that have ended, whoever owned them, newest first, at most `limit`, of those below `before`.
+    async fn ended(
+        &self,
+        resource: (ResourceType, &str),
+        before: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Ended>>;
+
+    /// Versions that ended at or before this may be gone: the newest end of a version that a compaction dropped, or zero.
+    async fn forgotten(&self) -> Result<Sequence>;
+
+    /// When a commit was made; `None` if no commit has this number.
+    async fn instant_of(&self, sequence: Sequence) -> Result<Option<Instant>>;
 
     /// Versions in a range that stopped being true, in key order, at most `limit`, from `from` on (a key to continue at).
     async fn dead(&self, range: &KeyRange, limit: usize) -> Result<Vec<Dead>>;

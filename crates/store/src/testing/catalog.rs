@@ -20,6 +20,7 @@ pub async fn conformance(store: Store) {
     deletions_are_listed_until_recreated(&store).await;
     a_stale_lease_commits_nothing(&store).await;
     since_shows_the_changes_only(&store).await;
+    super::past::conformance(&store).await;
 }
 
 fn observation(id: &str, value: u64) -> Workload {

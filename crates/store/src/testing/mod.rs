@@ -9,6 +9,7 @@
 
 mod catalog;
 mod faults;
+mod past;
 mod snapshots;
 mod workload;
 

@@ -119,3 +119,47 @@ async fn a_run_file_that_no_commit_names_is_swept_when_the_store_is_opened() {
     assert!(!folder.path().join("runs/crashed.run").exists());
     assert!(folder.path().join("runs/kept.run").exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_compaction_drops_is_told_and_the_rest_of_the_history_stays() {
+    let settings = StoreSettings {
+        history_secs: 0,
+        ..StoreSettings::default()
+    };
+    let store = Store::in_memory(clock(), settings).expect("a store");
+    let version = |owner: &str, value| Workload {
+        resource_type: fhirhose_fhir::resource_type::ResourceType::OBSERVATION,
+        owner: Some(owner.to_owned()),
+        id: "o1".to_owned(),
+        value,
+    };
+    let mut newest = Sequence::ZERO;
+    for (number, each) in [version("pa", 1), version("pb", 2), version("pb", 3)]
+        .iter()
+        .enumerate()
+    {
+        let imported = import(&store, &format!("{number}.run"), std::slice::from_ref(each)).await;
+        newest = imported.expect("an import").snapshot.sequence;
+    }
+    let resource = (fhirhose_fhir::resource_type::ResourceType::OBSERVATION, "o1");
+    let whole = store.history(resource.0, resource.1, Sequence(u64::MAX), 9).await;
+    assert_eq!(whole.expect("a history").len(), 3);
+    assert_eq!(store.catalog().forgotten().await.expect("a read"), Sequence::ZERO);
+    let places: Vec<String> = (0..2).map(|number| format!("{number}.run")).collect();
+    store
+        .compact(&places, "merged.run", None, |_| Ok(()))
+        .await
+        .expect("a compaction");
+    let left = store.history(resource.0, resource.1, Sequence(u64::MAX), 9).await;
+    let left: Vec<Sequence> = left
+        .expect("a history")
+        .iter()
+        .map(|event| event.sequence)
+        .collect();
+    assert_eq!(left, [newest], "versions that ended are gone");
+    assert_eq!(
+        store.catalog().forgotten().await.expect("a read"),
+        newest,
+        "up to the end of the newest that was dropped"
+    );
+}
