@@ -15,7 +15,7 @@ use fhirhose_fhir::line::{LineChecker, LineLimits};
 use fhirhose_fhir::meta::write_stored;
 use fhirhose_jobs::{
     Clock, Handler, JobId, JobState, JobStore, Lane, Leftover, Runner, RunnerSettings, SystemClock,
-    SystemEntropy,
+    SystemEntropy, Turns,
 };
 use fhirhose_store::catalog::{Commit, Expect, HotAction, HotBody, HotWrite, Origin, Write};
 use fhirhose_store::{DataFolder, Holder, OpenMode, Store, StoreSettings};
@@ -283,6 +283,7 @@ fn start(
     let lanes = vec![Lane {
         kinds: vec![handler.kind().to_owned()],
         parallel: 1,
+        turns: Turns::Never,
     }];
     let settings = RunnerSettings {
         leftover: Leftover::TakeOver,

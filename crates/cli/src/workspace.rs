@@ -4,7 +4,7 @@ use crate::progress::Bar;
 use anyhow::{Context, Result, anyhow, bail};
 use fhirhose_jobs::{
     Clock, Handler, JobId, JobRecord, JobState, Lane, Leftover, Runner, RunnerSettings, SystemClock,
-    SystemEntropy,
+    SystemEntropy, Turns,
 };
 use fhirhose_store::{
     DataFolder, Encoding, Holder, MAINTENANCE, Maintenance, OpenMode, OutputName, Store, StoreSettings,
@@ -62,10 +62,12 @@ pub(crate) async fn run_job(
         Lane {
             kinds: vec![kind],
             parallel: 1,
+            turns: Turns::Never,
         },
         Lane {
             kinds: vec![MAINTENANCE.to_owned()],
             parallel: 1,
+            turns: Turns::Never,
         },
     ];
     let settings = RunnerSettings {

@@ -76,12 +76,12 @@ impl JobContext {
             .map_or(Ok(()), |reason| Err(JobError::Stop(reason)))
     }
 
-    /// Writes a checkpoint, durable when this returns. It is written even when a shutdown was signalled: that is what
+    /// Writes a checkpoint, durable when this returns. It is written even when a shutdown, a yield or a pause was signalled: that is what
     /// draining means; what comes next is then [`JobError::Stop`] all the same, so that a handler that only writes
     /// checkpoints stops after the first one.
     ///
     /// # Errors
-    /// [`JobError::Stop`] when the lease is lost or the job cancelled (nothing was written), or at a shutdown (it was
+    /// [`JobError::Stop`] when the lease is lost or the job cancelled (nothing was written), or for another reason (it was
     /// written). [`JobError::Retry`] when the store cannot be reached: whether it was written is then unknown, and only
     /// going on from the stored checkpoint is safe. [`JobError::Failed`] for anything else.
     pub async fn checkpoint(&self, write: Checkpoint) -> Result<(), JobError> {
@@ -89,7 +89,7 @@ impl JobContext {
             Some(reason @ (StopReason::LeaseLost | StopReason::Cancelled)) => {
                 return Err(JobError::Stop(reason));
             }
-            Some(StopReason::Shutdown) | None => {}
+            Some(StopReason::Shutdown | StopReason::Yield | StopReason::Pause) | None => {}
         }
         self.store
             .checkpoint(&self.lease, write)

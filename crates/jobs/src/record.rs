@@ -66,6 +66,35 @@ pub struct Progress {
     pub note: String,
 }
 
+/// Says how much of one sort a job has done, such as of one type of resource. For people; nothing is decided by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// What it is of; no content of resources.
+    pub name: String,
+    /// Rows written or taken so far.
+    pub rows: u64,
+    /// Their text, in bytes.
+    pub bytes: u64,
+    /// Files finished so far.
+    #[serde(default)]
+    pub files: u64,
+}
+
+/// Is where a job stood when it was last claimed, so that what this turn came to can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// When it was claimed.
+    pub began: Timestamp,
+    /// The progress then.
+    pub done: u64,
+    /// The sum of the tallies' rows then.
+    pub rows: u64,
+    /// The sum of the tallies' bytes then.
+    pub bytes: u64,
+    /// The steps then.
+    pub steps: u64,
+}
+
 /// Says why a job failed, or why it must be tried again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -141,4 +170,33 @@ pub struct JobRecord {
     pub finished: Option<Timestamp>,
     /// From when on it may be cleaned and removed; `None` until it ends.
     pub expires: Option<Timestamp>,
+    /// Since when the operator has it paused: it is not claimed, and a worker stops at its next checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Timestamp>,
+    /// Since when it waits in its client's queue, when that is not `created`: it has given its place to others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued: Option<Timestamp>,
+    /// When it last got or gave back a place; of all jobs of a client the latest says when the client was served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<Timestamp>,
+    /// Checkpoints that brought a new state or entries: what a crash does not take.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub steps: u64,
+    /// How often it gave its place to others.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub yields: u64,
+    /// The last claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Turn>,
+    /// How much of each sort is done, as the last checkpoint that told it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tallies: Vec<Tally>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes the field by reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

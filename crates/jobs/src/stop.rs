@@ -12,10 +12,26 @@ use tokio::sync::Notify;
 pub enum StopReason {
     /// The process shuts down: write a checkpoint, then stop. The job goes on later.
     Shutdown,
+    /// Others wait for the place: finish what is nearly done, write a checkpoint, then stop. The job goes on after them.
+    Yield,
+    /// The operator paused the job: as with `Yield`, but it goes on when the operator says so.
+    Pause,
     /// The job was cancelled: stop, nobody wants the result.
     Cancelled,
     /// The lease is lost: stop, somebody else may be doing the work. Writes are refused.
     LeaseLost,
+}
+
+impl StopReason {
+    /// Tells whether the job goes on later from its checkpoint, so that what is finished is to be written down.
+    pub fn keeps_job(self) -> bool {
+        matches!(self, Self::Shutdown | Self::Yield | Self::Pause)
+    }
+
+    /// Tells whether there is time to end a piece of work, such as a file, that would otherwise be made again.
+    pub fn can_wait(self) -> bool {
+        matches!(self, Self::Yield | Self::Pause)
+    }
 }
 
 /// Is told once why a job must stop, and tells everybody who works on it. Clones share the signal.
@@ -27,7 +43,7 @@ pub struct StopSignal {
 #[derive(Debug, Default)]
 struct Shared {
     /// 0 while the job may go on, else the reason's number. Written once, by whoever hears first (the renewing task, a
-    /// refused checkpoint, the shutdown); read by all workers, blocking threads too.
+    /// refused checkpoint, the shutdown, the rotation of places); read by all workers, blocking threads too.
     reason: AtomicU8,
     /// Wakes those who wait in `stopped`; notified right after `reason` is written.
     changed: Notify,
@@ -57,6 +73,8 @@ impl StopSignal {
             1 => Some(StopReason::Shutdown),
             2 => Some(StopReason::Cancelled),
             3 => Some(StopReason::LeaseLost),
+            4 => Some(StopReason::Yield),
+            5 => Some(StopReason::Pause),
             _ => None,
         }
     }
@@ -79,5 +97,7 @@ fn number(reason: StopReason) -> u8 {
         StopReason::Shutdown => 1,
         StopReason::Cancelled => 2,
         StopReason::LeaseLost => 3,
+        StopReason::Yield => 4,
+        StopReason::Pause => 5,
     }
 }

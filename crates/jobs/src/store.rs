@@ -5,7 +5,7 @@
 
 use async_trait::async_trait;
 
-use crate::{Error, Failure, JobId, JobRecord, JobState, Lease, NewJob, Progress, Timestamp};
+use crate::{Error, Failure, JobId, JobRecord, JobState, Lease, NewJob, Progress, Tally, Timestamp};
 
 /// Asks for work.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,8 @@ pub struct Checkpoint {
     pub progress: Option<Progress>,
     /// Replaces the number that the store must keep for this job until it ends; `None` leaves it.
     pub holds: Option<u64>,
+    /// Replaces how much of each sort is done; `None` leaves it.
+    pub tallies: Option<Vec<Tally>>,
 }
 
 impl Checkpoint {
@@ -60,6 +62,15 @@ impl Checkpoint {
     pub fn progress(self, progress: Progress) -> Self {
         Self {
             progress: Some(progress),
+            ..self
+        }
+    }
+
+    /// Tells how much of each sort is done.
+    #[must_use]
+    pub fn tallies(self, tallies: Vec<Tally>) -> Self {
+        Self {
+            tallies: Some(tallies),
             ..self
         }
     }
@@ -99,6 +110,13 @@ pub struct Finish {
 pub enum Release {
     /// The worker shuts down: the job goes on elsewhere at once, and this claim does not count as an attempt.
     Shutdown,
+    /// The worker lets others go first: the job goes on later, and this claim does not count as an attempt.
+    Yield {
+        /// When it did.
+        now: Timestamp,
+        /// Whom it lets go first.
+        queue: Queue,
+    },
     /// The attempt came to nothing and is to be made again; it counts.
     Retry {
         /// Not before this instant.
@@ -106,6 +124,22 @@ pub enum Release {
         /// What stood in the way.
         cause: Failure,
     },
+}
+
+/// Says whom a job that gives its place back lets go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// Other clients' jobs: it keeps its place among those of its own client, whose order counts.
+    KeepsPlace,
+    /// Everybody's: it goes behind all jobs of its own client that wait.
+    Behind,
+}
+
+/// Is what a worker learns by renewing its lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether the operator has paused the job: write a checkpoint and release it.
+    pub paused: bool,
 }
 
 /// Chooses jobs. All conditions that are set must hold; the default chooses all jobs, newest first.
@@ -148,11 +182,11 @@ pub trait JobStore: Send + Sync {
     /// Lists jobs, newest first (by `created`, then id, both descending).
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, Error>;
 
-    /// Takes the oldest job (by `created`, then id) that is claimable, or `None`: see [`JobRecord::is_claimable`].
+    /// Takes the job whose turn it is by [`next_job`](crate::next_job), or `None` when none is claimable.
     async fn claim(&self, claim: Claim<'_>) -> Result<Option<(JobRecord, Lease)>, Error>;
 
     /// Moves the end of a lease to `until`.
-    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), Error>;
+    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<Standing, Error>;
 
     /// Writes a checkpoint.
     async fn checkpoint(&self, lease: &Lease, write: Checkpoint) -> Result<(), Error>;
@@ -175,6 +209,13 @@ pub trait JobStore: Send + Sync {
     /// Cancels a job, ended ones too, and returns whether this call did: `false` for an unknown or already cancelled job.
     /// A worker that holds it hears of it at its next call under the lease.
     async fn cancel(&self, id: &JobId, now: Timestamp) -> Result<bool, Error>;
+
+    /// Pauses a job that has not ended, and returns whether this call did. It is not claimed until it is resumed; a worker
+    /// that holds it hears of it at its next renewal. Everything else of it stays, what it holds too.
+    async fn pause(&self, id: &JobId, now: Timestamp) -> Result<bool, Error>;
+
+    /// Lets a paused job go on, and returns whether this call did.
+    async fn resume(&self, id: &JobId) -> Result<bool, Error>;
 
     /// Removes a job with its checkpoint and entries; succeeds when there is none.
     async fn remove(&self, id: &JobId) -> Result<(), Error>;

@@ -8,10 +8,13 @@
 //!    ▲                 │ ▲ claim when the lease is over
 //!    └────release──────┘ cancel from Queued or Running ──────────────► Cancelled
 //! ```
+//!
+//! `pause` and `resume` are beside the states: a paused job keeps its own, with checkpoint, progress and `holds`, and is only
+//! not claimed. Who runs it just then learns of it by the next renewal, writes a checkpoint and releases it.
 
 use crate::{
     Checkpoint, Claim, Error, ErrorKind, Finish, JobFilter, JobId, JobRecord, JobState, Lease, NewJob,
-    Outcome, Progress, Release, Timestamp,
+    Outcome, Progress, Queue, Release, Standing, Timestamp, Turn,
 };
 
 impl JobRecord {
@@ -37,7 +40,28 @@ impl JobRecord {
             started: None,
             finished: None,
             expires: None,
+            paused: None,
+            queued: None,
+            served: None,
+            steps: 0,
+            yields: 0,
+            turn: None,
+            tallies: Vec::new(),
         }
+    }
+
+    /// Returns since when the job waits in its client's queue.
+    pub fn waits_since(&self) -> Timestamp {
+        self.queued.unwrap_or(self.created)
+    }
+
+    /// Returns the sums of the tallies' rows and bytes.
+    pub fn tallied(&self) -> (u64, u64) {
+        let sum = |sum: u64, more: u64| sum.saturating_add(more);
+        let tallies = self.tallies.iter();
+        tallies.fold((0, 0), |(rows, bytes), tally| {
+            (sum(rows, tally.rows), sum(bytes, tally.bytes))
+        })
     }
 
     /// Tells whether a worker holds the job at `now`.
@@ -45,14 +69,15 @@ impl JobRecord {
         self.lease_until.is_some_and(|until| until > now)
     }
 
-    /// Tells whether a claim may take the job: of a wanted kind, and queued and ready, or running with its lease over.
+    /// Tells whether a claim may take the job: of a wanted kind, not paused, and queued and ready, or running with its lease
+    /// over.
     pub fn is_claimable(&self, claim: &Claim<'_>) -> bool {
         let free = match self.state {
             JobState::Queued => self.ready <= claim.now,
             JobState::Running => !self.is_held(claim.now),
             JobState::Succeeded | JobState::Failed | JobState::Cancelled => false,
         };
-        free && claim.kinds.contains(&self.kind.as_str())
+        free && self.paused.is_none() && claim.kinds.contains(&self.kind.as_str())
     }
 
     /// Gives the job to a worker. The caller has asked [`is_claimable`](Self::is_claimable).
@@ -63,6 +88,15 @@ impl JobRecord {
         self.worker = Some(claim.worker.to_owned());
         self.attempts = self.attempts.saturating_add(1);
         self.started.get_or_insert(claim.now);
+        self.served = Some(claim.now);
+        let (rows, bytes) = self.tallied();
+        self.turn = Some(Turn {
+            began: claim.now,
+            done: self.progress.done,
+            rows,
+            bytes,
+            steps: self.steps,
+        });
         Lease {
             job: self.id,
             fence: self.fence,
@@ -84,14 +118,16 @@ impl JobRecord {
         }
     }
 
-    /// Moves the end of the lease; never back.
+    /// Moves the end of the lease, never back, and tells what the worker should know.
     ///
     /// # Errors
     /// As [`check_lease`](Self::check_lease).
-    pub fn accept_renewal(&mut self, lease: &Lease, until: Timestamp) -> Result<(), Error> {
+    pub fn accept_renewal(&mut self, lease: &Lease, until: Timestamp) -> Result<Standing, Error> {
         self.check_lease(lease)?;
         self.lease_until = self.lease_until.max(Some(until));
-        Ok(())
+        Ok(Standing {
+            paused: self.paused.is_some(),
+        })
     }
 
     /// Takes over a checkpoint, all but its entries, which the store puts itself in the same transaction.
@@ -113,6 +149,10 @@ impl JobRecord {
         if state_changes || self.progress.done > done_before {
             self.attempts = 0;
             self.failure = None;
+        }
+        self.steps += u64::from(state_changes || !write.entries.is_empty());
+        if let Some(tallies) = &write.tallies {
+            self.tallies.clone_from(tallies);
         }
         self.holds = write.holds.or(self.holds);
         Ok(())
@@ -140,6 +180,8 @@ impl JobRecord {
             }
         }
         self.lease_until = None;
+        self.paused = None;
+        self.served = Some(end.now);
         self.finished = Some(end.now);
         self.expires = Some(end.expires);
         Ok(())
@@ -161,6 +203,14 @@ impl JobRecord {
         self.state = JobState::Queued;
         match why {
             Release::Shutdown => self.attempts = self.attempts.saturating_sub(1),
+            Release::Yield { now, queue } => {
+                self.attempts = self.attempts.saturating_sub(1);
+                self.yields += 1;
+                self.served = Some(*now);
+                if *queue == Queue::Behind {
+                    self.queued = Some(*now);
+                }
+            }
             Release::Retry { ready, cause } => {
                 self.ready = *ready;
                 self.failure = Some(cause.clone());
@@ -186,9 +236,24 @@ impl JobRecord {
             return false;
         }
         self.state = JobState::Cancelled;
+        self.paused = None;
         self.finished.get_or_insert(now);
         self.expires = Some(now);
         true
+    }
+
+    /// Pauses the job, and returns whether that changed anything: an ended or paused one stays as it is.
+    pub fn accept_pause(&mut self, now: Timestamp) -> bool {
+        if self.state.is_ended() || self.paused.is_some() {
+            return false;
+        }
+        self.paused = Some(now);
+        true
+    }
+
+    /// Lets a paused job go on, and returns whether it was one. It has kept its place in the queue.
+    pub fn accept_resume(&mut self) -> bool {
+        self.paused.take().is_some()
     }
 
     /// Returns the number that the store must keep for this job at `now`: its `holds` until it has ended and no worker

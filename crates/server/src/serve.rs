@@ -9,7 +9,7 @@ use fhirhose_bulk::export::{EXPORT, ExportHandler};
 use fhirhose_bulk::import::{Fetch, IMPORT, ImportHandler};
 use fhirhose_fhir::instant::Instant;
 use fhirhose_jobs::{
-    Entropy, Handler, JobStore, Lane, Leftover, Runner, RunnerSettings, StopReason, StopSignal,
+    Entropy, Handler, JobStore, Lane, Leftover, Runner, RunnerSettings, StopReason, StopSignal, Turns,
 };
 use fhirhose_store::{MAINTENANCE, Maintenance, Store};
 use tokio::net::TcpListener;
@@ -149,14 +149,16 @@ fn runner(components: &Components, settings: &ServerSettings, nudge: &Arc<Notify
         }),
         Arc::new(Maintenance::new(store.clone())),
     ];
-    let lane = |kind: &str, parallel| Lane {
+    let lane = |kind: &str, parallel, turns| Lane {
         kinds: vec![kind.to_owned()],
         parallel,
+        turns,
     };
     let lanes = vec![
-        lane(EXPORT, settings.exports_parallel),
-        lane(IMPORT, settings.imports_parallel),
-        lane(MAINTENANCE, 1),
+        lane(EXPORT, settings.exports_parallel, Turns::Always),
+        // Of two imports of one client the later one is to win, so they keep their order.
+        lane(IMPORT, settings.imports_parallel, Turns::BetweenClients),
+        lane(MAINTENANCE, 1, Turns::Never),
     ];
     let settings = RunnerSettings {
         leftover: Leftover::TakeOver,

@@ -51,7 +51,7 @@ pub(super) fn write_deletions(crew: &Arc<Crew>, mut cutter: FileCutter<'_>) -> R
         if is_last_page {
             return Ok(cutter.finish()?);
         }
-        if crew.go_on() == ControlFlow::Break(()) {
+        if crew.go_on_in_file() == ControlFlow::Break(()) {
             return Ok(());
         }
         last = page.into_iter().next_back();

@@ -60,6 +60,8 @@ pub(super) struct FileCutter<'a> {
     files: usize,
     /// The file before, on its way to its place.
     finishing: Option<JoinHandle<()>>,
+    /// Whether the part is made again from its beginning when it is not ended.
+    is_one_piece: bool,
 }
 
 impl<'a> FileCutter<'a> {
@@ -74,6 +76,15 @@ impl<'a> FileCutter<'a> {
             file_bytes: 0,
             files,
             finishing: None,
+            is_one_piece: false,
+        }
+    }
+
+    /// Says that the part cannot go on in its middle: when there is time, it is ended before the export stops.
+    pub(super) fn of_one_piece(self) -> Self {
+        Self {
+            is_one_piece: true,
+            ..self
         }
     }
 
@@ -100,7 +111,7 @@ impl<'a> FileCutter<'a> {
             return Ok(ControlFlow::Continue(()));
         }
         self.write_out(self.buffer.len())?;
-        Ok(self.crew.go_on())
+        Ok(self.crew.go_on_in_file())
     }
 
     /// Ends the last file, and with it the part.
@@ -144,7 +155,10 @@ impl<'a> FileCutter<'a> {
             Place::Folder { .. } => tell_finished(self.crew, self.part, file.finish(), next),
             Place::Outputs { .. } => self.finish_elsewhere(file, next),
         }
-        self.crew.go_on()
+        match self.is_one_piece {
+            true => self.crew.go_on_in_file(),
+            false => self.crew.go_on(),
+        }
     }
 
     fn finish_elsewhere(&mut self, file: OutputWriter, next: Next) {

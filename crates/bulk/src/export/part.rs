@@ -28,7 +28,10 @@ pub(super) fn run_part(crew: &Arc<Crew>, number: usize, part: &Part) -> Result<(
             let cutter = FileCutter::new(crew, number, resource_type.name(), part.files.len());
             write_resources(crew, *resource_type, range, cutter)
         }
-        Work::Deletions => write_deletions(crew, FileCutter::new(crew, number, "Bundle", part.files.len())),
+        Work::Deletions => {
+            let cutter = FileCutter::new(crew, number, "Bundle", part.files.len());
+            write_deletions(crew, cutter.of_one_piece())
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fhirhose_fhir::export_request::ExportRequest;
-use fhirhose_jobs::{Checkpoint, Failure, JobContext, JobError, Progress, StopReason, StopSignal, Timestamp};
+use fhirhose_jobs::{Checkpoint, Failure, JobContext, JobError, Progress, StopSignal, Timestamp};
 use fhirhose_store::{OutputFile, Store};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -109,6 +109,16 @@ impl Crew {
         {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Says whether to go on within a file: one that is nearly done is ended when there is time for that.
+    pub(super) fn go_on_in_file(&self) -> ControlFlow<()> {
+        match self.stop.stopping() {
+            Some(reason) if reason.can_wait() && !self.failed.load(Ordering::Relaxed) => {
+                ControlFlow::Continue(())
+            }
+            _ => self.go_on(),
         }
     }
 
@@ -229,7 +239,8 @@ impl<'a> Desk<'a> {
                 told => self.note(told).await,
             };
             if let Err(error) = advanced {
-                if let Some(crew) = weak.upgrade() {
+                let ends_files = matches!(&error, JobError::Stop(reason) if reason.can_wait());
+                if let Some(crew) = weak.upgrade().filter(|_| !ends_files) {
                     crew.failed.store(true, Ordering::Relaxed);
                 }
                 if outcome.is_ok() {
@@ -277,7 +288,7 @@ impl<'a> Desk<'a> {
     /// Says what the threads came to, once they have ended.
     async fn conclude(&mut self) -> Result<(), JobError> {
         match self.context.stopping() {
-            Some(StopReason::Shutdown) if !self.changed.is_empty() => return self.write().await,
+            Some(reason) if reason.keeps_job() && !self.changed.is_empty() => return self.write().await,
             Some(reason) => return Err(JobError::Stop(reason)),
             None => {}
         }

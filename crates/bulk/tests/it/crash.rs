@@ -21,6 +21,7 @@ use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_jobs::testing::{PausedClock, SeededEntropy};
 use fhirhose_jobs::{
     Clock, Handler, JobId, JobRecord, JobState, JobStore, Lane, Leftover, Runner, RunnerSettings, Timestamp,
+    Turns,
 };
 use fhirhose_store::catalog::{
     Commit, Expect, HotAction, HotWrite, KeyRange, KvCatalog, MemoryKv, Origin, Write,
@@ -109,6 +110,7 @@ impl Ground {
         let lane = Lane {
             kinds: vec!["import".to_owned(), "export".to_owned()],
             parallel: 1,
+            turns: Turns::Never,
         };
         let settings = RunnerSettings {
             leftover: Leftover::TakeOver,

@@ -35,7 +35,7 @@ enum Settlement {
 }
 
 impl Core {
-    pub(super) async fn run_claimed(&self, (record, lease): (JobRecord, Lease)) {
+    pub(super) async fn run_claimed(&self, lane: usize, (record, lease): (JobRecord, Lease)) {
         let began = self.clock.now();
         info!(job.id = %record.id, job.kind = record.kind, lease.fence, attempts = record.attempts, "job claimed");
         let context = JobContext::new(
@@ -45,12 +45,13 @@ impl Core {
             StopSignal::new(),
         );
         let context = Arc::new(context);
+        let _place = self.take_place(lane, &context);
         let ended = match self.exhausted(context.record()) {
             Some(failure) => Err(JobError::Failed(failure)),
             None => self.supervise(&context).await,
         };
         self.log_end(&context, began, &ended);
-        let settlement = self.settlement(&context, ended);
+        let settlement = self.settlement(lane, &context, ended);
         self.settle(&context, settlement).await;
     }
 
@@ -83,6 +84,10 @@ impl Core {
         };
         let overdue = async {
             let reason = stop.stopped().await;
+            if reason == StopReason::Yield {
+                // It may take its time: what is cut off would be made again. Unless the process ends.
+                self.shutdown.stopped().await;
+            }
             self.clock
                 .sleep_until(self.clock.now().plus(self.settings.drain()))
                 .await;
@@ -116,7 +121,12 @@ impl Core {
                 () = self.clock.sleep_until(until.max(self.clock.now().plus(self.settings.lease() / 12))) => Err(no_answer()),
             };
             match answer {
-                Ok(()) => until = next,
+                Ok(standing) => {
+                    until = next;
+                    if standing.paused {
+                        context.stop_signal().stop(StopReason::Pause);
+                    }
+                }
                 Err(error) if matches!(error.kind(), ErrorKind::LeaseLost | ErrorKind::Cancelled) => {
                     context.refused(error);
                     break;
@@ -147,7 +157,7 @@ impl Core {
     }
 
     /// Decides what becomes of the job.
-    fn settlement(&self, context: &JobContext, ended: Ended) -> Settlement {
+    fn settlement(&self, lane: usize, context: &JobContext, ended: Ended) -> Settlement {
         let told = context.stopping();
         match ended {
             Ok(result) => self.finish(Outcome::Succeeded(result)),
@@ -155,13 +165,14 @@ impl Core {
             Err(JobError::Retry { after, cause }) => self.retry(context, after, cause),
             Err(JobError::Stop(StopReason::LeaseLost)) => Settlement::Leave,
             Err(JobError::Stop(StopReason::Cancelled)) => Settlement::Release(Release::Shutdown),
-            Err(JobError::Stop(StopReason::Shutdown)) if told.is_some() => {
-                Settlement::Release(Release::Shutdown)
-            }
-            Err(JobError::Stop(StopReason::Shutdown)) => {
-                let cause = Failure::new("handler", "the handler stopped for a shutdown that was none");
-                self.retry(context, RETRY_PAUSE, cause)
-            }
+            Err(JobError::Stop(StopReason::Shutdown | StopReason::Yield | StopReason::Pause)) => match told {
+                Some(StopReason::Yield) => Settlement::Release(self.yielding(lane)),
+                Some(_) => Settlement::Release(Release::Shutdown),
+                None => {
+                    let cause = Failure::new("handler", "the handler stopped for a reason that was none");
+                    self.retry(context, RETRY_PAUSE, cause)
+                }
+            },
         }
     }
 

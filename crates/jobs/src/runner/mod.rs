@@ -1,10 +1,11 @@
 //! What runs jobs in a process: [`Runner`].
 //!
 //! One task per place in a lane claims a job, starts its handler as a task of its own, and renews the lease beside it
-//! (`claimed`); one more task cleans what has expired (`reaper`). All of them are idempotent functions of what is stored.
+//! (`claimed`); a task per lane lets jobs take turns (`rotation`); one more cleans what has expired (`reaper`). All of them are idempotent functions of what is stored.
 
 mod claimed;
 mod reaper;
+mod rotation;
 mod settings;
 
 use std::{
@@ -16,7 +17,9 @@ use std::{
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-pub use settings::{Lane, Leftover, RunnerSettings};
+pub use settings::{Lane, Leftover, RunnerSettings, Turns};
+
+use rotation::Place;
 
 use crate::{
     Claim, Clock, Error, ErrorKind, Handler, JobStore, StopReason, StopSignal, Wake, wake::Listener,
@@ -44,6 +47,8 @@ struct Core {
     wake: Wake,
     /// Written once by `Runner::run` when it shuts down, or by `give_up`; all tasks wait for it.
     shutdown: StopSignal,
+    /// The jobs that run now. Written by the places as they claim and settle, read by the rotation.
+    places: Mutex<Vec<Place>>,
     /// Why the runner gives up. Written by the first task that finds the store broken, taken by `Runner::run` at its end.
     broken: Mutex<Option<Error>>,
 }
@@ -84,6 +89,7 @@ impl Runner {
                 settings,
                 wake,
                 shutdown,
+                places: Mutex::default(),
                 broken: Mutex::default(),
             }),
         })
@@ -172,13 +178,17 @@ impl Core {
         Ok(())
     }
 
-    /// Starts one task per place of each lane, and the reaper.
+    /// Starts one task per place of each lane, one that rotates the lane, and the reaper.
     fn start(self: &Arc<Self>) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         for (number, lane) in self.settings.lanes.iter().enumerate() {
             for _ in 0..lane.parallel {
                 let core = self.clone();
                 tasks.spawn(async move { core.work(number).await });
+            }
+            if lane.turns != Turns::Never {
+                let core = self.clone();
+                tasks.spawn(async move { core.rotate(number).await });
             }
         }
         let core = self.clone();
@@ -211,7 +221,7 @@ impl Core {
             {
                 Ok(Some(claimed)) => {
                     failures = 0;
-                    self.run_claimed(claimed).await;
+                    self.run_claimed(lane, claimed).await;
                 }
                 Ok(None) => {
                     failures = 0;

@@ -7,10 +7,23 @@ use crate::{Error, ErrorKind};
 /// Is a number of places for jobs of certain kinds, so that long ones of one kind do not keep all others waiting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lane {
-    /// The kinds that it takes, oldest job first whatever its kind.
+    /// The kinds that it takes, in the order of [`next_job`](crate::next_job) whatever their kind.
     pub kinds: Vec<String>,
     /// How many jobs it runs at a time.
     pub parallel: usize,
+    /// Whether jobs that run long give their places to those that wait.
+    pub turns: Turns,
+}
+
+/// Says for whom a job that has had its turn gives its place back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turns {
+    /// For nobody: a job runs to its end.
+    Never,
+    /// For jobs of other clients. The jobs of one client keep their order: what came in later is written later.
+    BetweenClients,
+    /// For any job that waits, so that a small one is not stuck behind a huge one.
+    Always,
 }
 
 /// Says what is known at the start about jobs that are still leased to this worker's name.
@@ -43,6 +56,11 @@ pub struct RunnerSettings {
     pub attempts_max: u32,
     /// How long an ended job and its files are kept.
     pub retention_secs: u64,
+    /// How long a job runs before it gives its place to one that waits, in lanes with turns. Doubled with each time, so that
+    /// a huge job does not spend its time with beginning again, up to `turn_secs_max`.
+    pub turn_secs: u64,
+    /// The longest turn.
+    pub turn_secs_max: u64,
 }
 
 impl RunnerSettings {
@@ -58,6 +76,8 @@ impl RunnerSettings {
             drain_secs: 30,
             attempts_max: 5,
             retention_secs: 24 * 60 * 60,
+            turn_secs: 5,
+            turn_secs_max: 60,
         }
     }
 
@@ -71,6 +91,13 @@ impl RunnerSettings {
 
     pub(super) fn drain(&self) -> Duration {
         Duration::from_secs(self.drain_secs)
+    }
+
+    /// How long the turn of a job is that has given its place back so often.
+    pub(super) fn turn(&self, yields: u64) -> Duration {
+        let doublings = u32::try_from(yields).unwrap_or(u32::MAX);
+        let secs = self.turn_secs.saturating_mul(2_u64.saturating_pow(doublings));
+        Duration::from_secs(secs.min(self.turn_secs_max.max(self.turn_secs)))
     }
 
     pub(super) fn check(&self, has_handler: impl Fn(&str) -> bool) -> Result<(), Error> {
@@ -88,6 +115,7 @@ impl RunnerSettings {
             ("poll_secs", self.poll_secs),
             ("reap_secs", self.reap_secs),
             ("attempts_max", u64::from(self.attempts_max)),
+            ("turn_secs", self.turn_secs),
         ];
         match at_least_one.iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => invalid(format!("{name} is 0")),

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::{
     Checkpoint, Claim, Clock, Error, ErrorKind, Finish, JobFilter, JobId, JobRecord, JobStore, Lease, NewJob,
-    Release, Timestamp,
+    Release, Standing, Timestamp,
 };
 
 /// Is what goes wrong at one call of a store.
@@ -241,7 +241,7 @@ impl JobStore for FaultyStore {
         self.around(self.inner.claim(claim)).await
     }
 
-    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), Error> {
+    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<Standing, Error> {
         self.around(self.inner.renew(lease, until)).await
     }
 
@@ -280,6 +280,14 @@ impl JobStore for FaultyStore {
 
     async fn cancel(&self, id: &JobId, now: Timestamp) -> Result<bool, Error> {
         self.around(self.inner.cancel(id, now)).await
+    }
+
+    async fn pause(&self, id: &JobId, now: Timestamp) -> Result<bool, Error> {
+        self.around(self.inner.pause(id, now)).await
+    }
+
+    async fn resume(&self, id: &JobId) -> Result<bool, Error> {
+        self.around(self.inner.resume(id)).await
     }
 
     async fn remove(&self, id: &JobId) -> Result<(), Error> {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use super::Disk;
 use crate::{
     Checkpoint, Claim, Error, ErrorKind, Finish, JobFilter, JobId, JobRecord, JobStore, Lease, NewJob,
-    Release, Timestamp,
+    Release, Standing, Timestamp, next_job,
 };
 
 /// Keeps jobs in memory, for tests, and as the smallest example of a store. Clones share the jobs.
@@ -92,18 +92,16 @@ impl JobStore for MemoryJobStore {
 
     async fn claim(&self, claim: Claim<'_>) -> Result<Option<(JobRecord, Lease)>, Error> {
         let mut jobs = self.lock();
-        let claimable = jobs
-            .values_mut()
-            .map(|kept| &mut kept.record)
-            .filter(|job| job.is_claimable(&claim));
-        let Some(job) = claimable.min_by_key(|job| (job.created, job.id)) else {
+        let chosen = next_job(jobs.values().map(|kept| &kept.record), &claim).map(|job| job.id);
+        let Some(kept) = chosen.and_then(|id| jobs.get_mut(&id)) else {
             return Ok(None);
         };
+        let job = &mut kept.record;
         let lease = job.accept_claim(&claim);
         Ok(Some((job.clone(), lease)))
     }
 
-    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), Error> {
+    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<Standing, Error> {
         self.change(lease, |kept| kept.record.accept_renewal(lease, until))
     }
 
@@ -148,6 +146,20 @@ impl JobStore for MemoryJobStore {
             .lock()
             .get_mut(id)
             .is_some_and(|kept| kept.record.accept_cancel(now)))
+    }
+
+    async fn pause(&self, id: &JobId, now: Timestamp) -> Result<bool, Error> {
+        Ok(self
+            .lock()
+            .get_mut(id)
+            .is_some_and(|kept| kept.record.accept_pause(now)))
+    }
+
+    async fn resume(&self, id: &JobId) -> Result<bool, Error> {
+        Ok(self
+            .lock()
+            .get_mut(id)
+            .is_some_and(|kept| kept.record.accept_resume()))
     }
 
     async fn remove(&self, id: &JobId) -> Result<(), Error> {

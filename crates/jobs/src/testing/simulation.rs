@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Clock, Handler, JobId, JobRecord, JobState, JobStore, Lane, Leftover, NewJob, Runner, RunnerSettings,
-    Timestamp,
+    Timestamp, Turns,
 };
 
 /// Is what survives a crash of the process: a folder, a database, or, for a store in memory, the memory.
@@ -47,9 +47,14 @@ pub struct SimulationReport {
     pub checkpoints: u64,
     /// The highest fence of any job: how often one was claimed.
     pub fence_max: u64,
+    /// How often jobs gave their places to others.
+    pub yields: u64,
+    /// How often the operator paused a job.
+    pub pauses: u64,
 }
 
-/// Runs a few jobs on one or two processes with faults that the seed chooses, a cancelled job among them.
+/// Runs a few jobs of one or two clients on one or two processes with faults that the seed chooses; a job may be cancelled,
+/// another paused for a while.
 ///
 /// Makes a runtime of its own: call it outside of one. The same seed on the same kind of store does the same.
 ///
@@ -62,12 +67,17 @@ pub fn simulate(seed: u64, disk: Arc<dyn Disk>) -> SimulationReport {
     let jobs = 1 + draw.below(3);
     let units = (0..jobs).map(|_| 1 + draw.below(9)).collect();
     let cancel_secs = (draw.below(2) == 0).then(|| draw.below(120));
+    // Drawn last: what older seeds drew before stays.
+    let pause_secs = (draw.below(2) == 0).then(|| draw.below(60));
+    let parallel = 1 + usize::from(draw.below(2) == 0);
     run(Scenario {
         name: format!("seed {seed}"),
         seed,
         plans,
         units,
         cancel_secs,
+        pause_secs,
+        parallel,
         disk,
     })
 }
@@ -96,6 +106,8 @@ pub fn crash_everywhere(step: usize, mut make_disk: impl FnMut() -> Arc<dyn Disk
         plans,
         units: vec![UNITS],
         cancel_secs: None,
+        pause_secs: None,
+        parallel: 2,
         disk: make_disk(),
     };
     let undisturbed = run(scenario("no fault".to_owned(), vec![Vec::new()]));
@@ -123,6 +135,10 @@ struct Scenario {
     units: Vec<u64>,
     /// When the last job is cancelled, if it is.
     cancel_secs: Option<u64>,
+    /// When the first job is paused, if it is.
+    pause_secs: Option<u64>,
+    /// Jobs that a process runs at a time.
+    parallel: usize,
     disk: Arc<dyn Disk>,
 }
 
@@ -173,6 +189,7 @@ struct World {
     /// Whether a process has the store to itself, so that its end closes it.
     exclusive: bool,
     clock: Arc<dyn Clock>,
+    parallel: usize,
     /// What the jobs wrote outside of the store.
     files: Files,
     /// Every checkpoint that took effect.
@@ -189,12 +206,15 @@ impl World {
             store: tokio::sync::Mutex::default(),
             exclusive: scenario.plans.len() == 1,
             clock: Arc::new(PausedClock::new(Timestamp::from_micros(1_700_000_000_000_000))),
+            parallel: scenario.parallel,
             files: Files::default(),
             ledger: Ledger::default(),
             draw: SeededEntropy::new(scenario.seed ^ 0xc0ff_ee00),
             report: Mutex::default(),
         });
-        let observed = world.create_jobs(&scenario.units, scenario.cancel_secs).await;
+        let mut observed = world.create_jobs(&scenario.units, scenario.cancel_secs).await;
+        let after = |secs| world.clock.now().plus(Duration::from_secs(secs));
+        observed[0].pause_at = scenario.pause_secs.map(after);
         let processes: Vec<_> = scenario
             .plans
             .into_iter()
@@ -230,7 +250,7 @@ impl World {
                 id,
                 kind: KIND.to_owned(),
                 spec,
-                owner: "simulation".to_owned(),
+                owner: format!("client {}", number / 2),
                 created,
             };
             self.open_store()
@@ -243,6 +263,9 @@ impl World {
                 units: *units,
                 done: 0,
                 cancel_at: None,
+                pause_at: None,
+                paused: false,
+                yields: 0,
                 ended: false,
             });
         }
@@ -302,7 +325,8 @@ impl World {
         let handler: Arc<dyn Handler> = Arc::new(UnitHandler::new(self.files.clone()));
         let lane = Lane {
             kinds: vec![KIND.to_owned()],
-            parallel: 2,
+            parallel: self.parallel,
+            turns: Turns::Always,
         };
         let settings = RunnerSettings {
             leftover: Leftover::TakeOver,
@@ -362,6 +386,7 @@ impl World {
                 .expect("cancelling works");
             observed.ended = true;
         }
+        self.pause_and_resume(observed, store.as_ref()).await;
         let Some(job) = store.job(&observed.id).await.expect("reading works") else {
             assert!(observed.ended, "job {} was lost", observed.id);
             assert_eq!(
@@ -378,6 +403,12 @@ impl World {
             job.id
         );
         observed.done = job.progress.done;
+        assert!(
+            job.yields <= job.steps,
+            "job {} gave its place back without moving forward",
+            job.id
+        );
+        self.note_yields(observed, job.yields);
         assert_ne!(
             job.state,
             JobState::Failed,
@@ -390,6 +421,30 @@ impl World {
             observed.ended = true;
         }
         false
+    }
+
+    /// Pauses a job when its time has come, and lets it go on a while later.
+    async fn pause_and_resume(&self, observed: &mut Observed, store: &dyn JobStore) {
+        const PAUSE: Duration = Duration::from_secs(200);
+        let now = self.clock.now();
+        if !observed.pause_at.is_some_and(|at| at <= now) {
+            return;
+        }
+        if observed.paused {
+            observed.pause_at = None;
+            store.resume(&observed.id).await.expect("resuming works");
+        } else if store.pause(&observed.id, now).await.expect("pausing works") {
+            (observed.paused, observed.pause_at) = (true, Some(now.plus(PAUSE)));
+            self.report.lock().expect("no panic while held").pauses += 1;
+        } else {
+            observed.pause_at = None;
+        }
+    }
+
+    fn note_yields(&self, observed: &mut Observed, yields: u64) {
+        let mut report = self.report.lock().expect("no panic while held");
+        report.yields += yields - observed.yields;
+        observed.yields = yields;
     }
 
     fn note_fence(&self, fence: u64) {
@@ -448,6 +503,10 @@ struct Observed {
     units: u64,
     done: u64,
     cancel_at: Option<Timestamp>,
+    /// When the operator acts next: pauses it, or lets it go on.
+    pause_at: Option<Timestamp>,
+    paused: bool,
+    yields: u64,
     /// Whether its end was seen and found right, or it was cancelled, so that it may go.
     ended: bool,
 }

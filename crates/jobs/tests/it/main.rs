@@ -6,3 +6,4 @@ mod record;
 mod runner;
 mod simulation;
 mod store;
+mod turns;

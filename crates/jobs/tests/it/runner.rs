@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use fhirhose_jobs::{
     Checkpoint, Cleanup, Clock, ErrorKind, Failure, Handler, JobContext, JobError, JobId, JobRecord,
-    JobState, JobStore, Lane, Leftover, NewJob, Runner, RunnerSettings, StopReason, Timestamp, Wake,
+    JobState, JobStore, Lane, Leftover, NewJob, Runner, RunnerSettings, StopReason, Timestamp, Turns, Wake,
     testing::{Fault, Faults, FaultyStore, Ledger, MemoryJobStore, PausedClock, SeededEntropy},
 };
 use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
@@ -339,6 +339,7 @@ async fn settings_that_cannot_work_are_refused() {
         vec![Lane {
             kinds: vec![kind.to_owned()],
             parallel,
+            turns: Turns::Never,
         }]
     };
     let refused = [
@@ -354,6 +355,7 @@ async fn settings_that_cannot_work_are_refused() {
             lanes: vec![Lane {
                 kinds: Vec::new(),
                 parallel: 1,
+                turns: Turns::Never,
             }],
             ..bench.settings()
         },
@@ -389,16 +391,16 @@ fn millis(millis: u64) -> Duration {
 }
 
 /// One test's store, clock, and what its handlers saw.
-struct Bench {
-    store: Arc<dyn JobStore>,
-    clock: Arc<dyn Clock>,
+pub(crate) struct Bench {
+    pub(crate) store: Arc<dyn JobStore>,
+    pub(crate) clock: Arc<dyn Clock>,
     ids: SeededEntropy,
     seen: Arc<Mutex<Vec<String>>>,
     in_use: Arc<Mutex<bool>>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let clock = PausedClock::new(Timestamp::from_micros(1_700_000_000_000_000));
         Self {
             store: Arc::new(MemoryJobStore::new()),
@@ -409,10 +411,11 @@ impl Bench {
         }
     }
 
-    fn settings(&self) -> RunnerSettings {
+    pub(crate) fn settings(&self) -> RunnerSettings {
         let lane = Lane {
             kinds: vec!["script".to_owned()],
             parallel: 1,
+            turns: Turns::Never,
         };
         RunnerSettings {
             leftover: Leftover::TakeOver,
@@ -436,7 +439,7 @@ impl Bench {
         ))
     }
 
-    fn start(&self, settings: RunnerSettings) -> Process {
+    pub(crate) fn start(&self, settings: RunnerSettings) -> Process {
         self.start_on(self.store.clone(), settings)
     }
 
@@ -452,7 +455,20 @@ impl Bench {
         Process { wake, shutdown, task }
     }
 
-    async fn create(&self, spec: &str) -> JobId {
+    pub(crate) async fn create_of(&self, owner: &str, spec: &str) -> JobId {
+        let id = JobId::random(&self.ids);
+        let job = NewJob {
+            id,
+            kind: "script".to_owned(),
+            spec: spec.as_bytes().to_vec(),
+            owner: owner.to_owned(),
+            created: self.clock.now(),
+        };
+        self.store.create(job).await.unwrap();
+        id
+    }
+
+    pub(crate) async fn create(&self, spec: &str) -> JobId {
         self.create_at(spec, self.clock.now(), 0).await
     }
 
@@ -473,16 +489,16 @@ impl Bench {
         id
     }
 
-    async fn job(&self, id: &JobId) -> JobRecord {
+    pub(crate) async fn job(&self, id: &JobId) -> JobRecord {
         self.store.job(id).await.unwrap().unwrap()
     }
 
     /// Lets simulated time pass.
-    async fn pass(&self, duration: Duration) {
+    pub(crate) async fn pass(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }
 
-    async fn until(&self, id: &JobId, holds: impl Fn(&JobRecord) -> bool) {
+    pub(crate) async fn until(&self, id: &JobId, holds: impl Fn(&JobRecord) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(10_000);
         while !holds(&self.job(id).await) {
             assert!(
@@ -494,11 +510,11 @@ impl Bench {
         }
     }
 
-    async fn until_ended(&self, id: &JobId) {
+    pub(crate) async fn until_ended(&self, id: &JobId) {
         self.until(id, |job| job.state.is_ended()).await;
     }
 
-    fn seen(&self) -> Vec<String> {
+    pub(crate) fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
 
@@ -508,14 +524,14 @@ impl Bench {
 }
 
 /// A runner at work.
-struct Process {
-    wake: Wake,
+pub(crate) struct Process {
+    pub(crate) wake: Wake,
     shutdown: oneshot::Sender<()>,
     task: JoinHandle<Result<(), fhirhose_jobs::Error>>,
 }
 
 impl Process {
-    async fn kill(self) {
+    pub(crate) async fn kill(self) {
         self.task.abort();
         assert!(self.task.await.unwrap_err().is_cancelled());
     }
@@ -553,7 +569,10 @@ impl Script {
                 total: units,
                 note: String::new(),
             };
-            context.checkpoint(Checkpoint::new().progress(progress)).await?;
+            let state = done.to_string().into_bytes();
+            context
+                .checkpoint(Checkpoint::new().state(state).progress(progress))
+                .await?;
         }
         Ok(done.to_string().into_bytes())
     }

@@ -22,10 +22,12 @@ fn jobs_survive_random_faults() {
         all.crashes += report.crashes;
         all.shutdowns += report.shutdowns;
         all.refused += report.refused;
+        all.yields += report.yields;
+        all.pauses += report.pauses;
         all.fence_max = all.fence_max.max(report.fence_max);
     }
     assert!(
-        all.crashes > 500 && all.shutdowns > 100 && all.fence_max > 5,
+        all.crashes > 500 && all.shutdowns > 100 && all.fence_max > 5 && all.yields > 50 && all.pauses > 100,
         "too little happened: {all:?}"
     );
 }

@@ -8,7 +8,7 @@ use crate::{Error, ErrorKind, Result, Sequence};
 use async_trait::async_trait;
 use fhirhose_jobs::{
     Checkpoint, Claim, Error as JobsError, ErrorKind as JobsErrorKind, Finish, JobFilter, JobId, JobRecord,
-    JobStore, Lease, NewJob, Release, Timestamp,
+    JobStore, Lease, NewJob, Release, Standing, Timestamp, next_job,
 };
 use std::cmp::Reverse;
 use std::ops::ControlFlow;
@@ -89,8 +89,8 @@ impl Inner {
 
     fn claim(&self, claim: &Claim<'_>) -> JobsResult<Option<(JobRecord, Lease)>> {
         let _writer = self.lock()?;
-        let free = self.records(|job| job.is_claimable(claim))?;
-        let Some(mut record) = free.into_iter().min_by_key(|job| (job.created, job.id)) else {
+        let wanted = self.records(|job| claim.kinds.contains(&job.kind.as_str()))?;
+        let Some(mut record) = next_job(wanted.iter(), claim).cloned() else {
             return Ok(None);
         };
         let lease = record.accept_claim(claim);
@@ -130,12 +130,17 @@ impl Inner {
         Ok(ended)
     }
 
-    fn cancel(&self, id: &JobId, now: Timestamp) -> JobsResult<bool> {
+    /// Changes the record of a job from outside of its lease; says whether it did.
+    fn change_from_outside(
+        &self,
+        id: &JobId,
+        apply: impl FnOnce(&mut JobRecord) -> bool,
+    ) -> JobsResult<bool> {
         let _writer = self.lock()?;
         let Some(mut record) = self.load(id)? else {
             return Ok(false);
         };
-        let changed = record.accept_cancel(now);
+        let changed = apply(&mut record);
         if changed {
             self.save(&record, Durability::Synced)?;
         }
@@ -181,7 +186,7 @@ impl KvCatalog {
     }
 }
 
-/// Creating, ending and cancelling are on disk when they return. Claims, renewals and checkpoints without data survive
+/// Creating, ending, cancelling, pausing and resuming are on disk when they return. Claims, renewals and checkpoints without data survive
 /// the death of the process but a power cut may take the newest: then that work is done again, which is what a
 /// checkpoint is for. The log is one sequence, so whatever is on disk is a state that once was.
 #[async_trait]
@@ -213,7 +218,7 @@ impl JobStore for KvCatalog {
         .await
     }
 
-    async fn renew(&self, lease: &Lease, until: Timestamp) -> JobsResult<()> {
+    async fn renew(&self, lease: &Lease, until: Timestamp) -> JobsResult<Standing> {
         let lease = *lease;
         self.job_change(move |inner| {
             inner.transition(&lease, Durability::Buffered, |job| {
@@ -263,7 +268,20 @@ impl JobStore for KvCatalog {
 
     async fn cancel(&self, id: &JobId, now: Timestamp) -> JobsResult<bool> {
         let id = *id;
-        self.job_change(move |inner| inner.cancel(&id, now)).await
+        self.job_change(move |inner| inner.change_from_outside(&id, |job| job.accept_cancel(now)))
+            .await
+    }
+
+    async fn pause(&self, id: &JobId, now: Timestamp) -> JobsResult<bool> {
+        let id = *id;
+        self.job_change(move |inner| inner.change_from_outside(&id, |job| job.accept_pause(now)))
+            .await
+    }
+
+    async fn resume(&self, id: &JobId) -> JobsResult<bool> {
+        let id = *id;
+        self.job_change(move |inner| inner.change_from_outside(&id, JobRecord::accept_resume))
+            .await
     }
 
     async fn remove(&self, id: &JobId) -> JobsResult<()> {

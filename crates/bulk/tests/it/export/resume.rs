@@ -66,7 +66,9 @@ async fn live_through(world: &World, job: JobId, faults: &Arc<Faults>) -> Vec<u8
             doom = faults.doom() => match doom {
                 Doom::Crash => None,
                 Doom::Shutdown => {
-                    stop.stop(StopReason::Shutdown);
+                    let reasons = [StopReason::Shutdown, StopReason::Yield, StopReason::Pause];
+                    let calls = usize::try_from(faults.calls()).unwrap();
+                    stop.stop(reasons[calls % reasons.len()]);
                     Some(life.await)
                 }
             },
@@ -77,7 +79,8 @@ async fn live_through(world: &World, job: JobId, faults: &Arc<Faults>) -> Vec<u8
                 world.finish(&context, result.clone()).await;
                 return result;
             }
-            Some(Err(JobError::Stop(StopReason::Shutdown) | JobError::Retry { .. })) | None => {}
+            Some(Err(JobError::Stop(reason))) if reason.keeps_job() => {}
+            Some(Err(JobError::Retry { .. })) | None => {}
             Some(Err(error)) => panic!("{error}"),
         }
         // The lease of a dead worker runs out.
@@ -144,7 +147,7 @@ async fn an_export_to_a_folder_that_crashes_at_any_call_ends_with_the_same_files
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_export_that_is_shut_down_at_any_call_ends_with_the_same_files() {
+async fn an_export_that_is_shut_down_or_gives_its_place_back_at_any_call_ends_with_the_same_files() {
     check(|| Fault::Shutdown, outputs).await;
 }
 

@@ -86,7 +86,12 @@ async fn an_import_that_is_stopped_at_every_commit_ends_like_an_undisturbed_one(
     let folder = tempfile::tempdir().unwrap();
     let inputs = write_inputs(folder.path());
     let expected = undisturbed(&inputs).await;
-    for looks in [1, 2, 3, 5] {
+    for (looks, reason) in [
+        (1, StopReason::Yield),
+        (2, StopReason::Shutdown),
+        (3, StopReason::Pause),
+        (5, StopReason::Shutdown),
+    ] {
         let bench = Bench::in_memory();
         let job = bench.submit(ImportSpec::of_paths(&inputs)).await;
         let mut stops = 0;
@@ -95,14 +100,14 @@ async fn an_import_that_is_stopped_at_every_commit_ends_like_an_undisturbed_one(
             let (left, stop) = (AtomicU64::new(looks), context.stop_signal().clone());
             bench.clock.watch(move || {
                 if left.fetch_sub(1, Ordering::Relaxed) == 1 {
-                    stop.stop(StopReason::Shutdown);
+                    stop.stop(reason);
                 }
             });
             let attempt = bench.attempt(&context, &settings(), None).await;
             bench.clock.unwatch();
             match attempt {
                 Ok(result) => break result,
-                Err(JobError::Stop(StopReason::Shutdown)) => stops += 1,
+                Err(JobError::Stop(told)) if told == reason => stops += 1,
                 Err(error) => panic!("{error}"),
             }
             bench.release(context.lease()).await;

@@ -5,6 +5,7 @@
 mod checkpoints;
 mod ends;
 mod leases;
+mod turns;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,6 +23,7 @@ pub async fn conformance<F: Future<Output = Arc<dyn JobStore>>>(mut make: impl F
     leases::run(&mut bench).await;
     checkpoints::run(&mut bench).await;
     ends::run(&mut bench).await;
+    turns::run(&mut bench).await;
 }
 
 /// One case's store and ids.
@@ -41,6 +43,22 @@ impl Bench {
         let id = job.id;
         self.store.create(job).await.expect("a new id is free");
         id
+    }
+
+    /// Records a job of kind `export` of this client.
+    async fn create_of(&self, owner: &str, created_secs: i64) -> JobId {
+        let owner = owner.to_owned();
+        let job = NewJob {
+            owner,
+            ..new_job(JobId::random(&self.ids), "export", created_secs)
+        };
+        let id = job.id;
+        self.store.create(job).await.expect("a new id is free");
+        id
+    }
+
+    async fn release(&self, lease: &Lease, why: Release) {
+        self.store.release(lease, why).await.expect("the lease is fresh");
     }
 
     /// Claims a job of kind `export` for worker `w` and thirty seconds.
@@ -103,8 +121,8 @@ async fn assert_refused(bench: &Bench, lease: &Lease, kind: ErrorKind) {
     );
 }
 
-fn assert_kind(answer: Result<(), Error>, expected: ErrorKind) {
-    assert_eq!(answer.map_err(|error| error.kind()), Err(expected));
+fn assert_kind<T>(answer: Result<T, Error>, expected: ErrorKind) {
+    assert_eq!(answer.map(|_| ()).map_err(|error| error.kind()), Err(expected));
 }
 
 fn new_job(id: JobId, kind: &str, created_secs: i64) -> NewJob {
