@@ -5,7 +5,7 @@ use fhirhose_fhir::{
     id::Id,
     instant::Instant,
     outcome::OperationOutcome,
-    prefer::Handling,
+    prefer::{Handling, Preferences},
 };
 use serde_json::{Value, json};
 
@@ -19,11 +19,7 @@ pub fn check(data: &[u8]) {
         return;
     };
     let kick_off = KickOff {
-        handling: if choice & 8 == 0 {
-            Handling::Strict
-        } else {
-            Handling::Lenient
-        },
+        preferences: if choice & 8 == 0 { Preferences::default() } else { lenient() },
         wire: if choice & 16 == 0 { Wire::Stu3 } else { Wire::Stu4 },
         ..strict(level(choice))
     };
@@ -35,6 +31,13 @@ pub fn check(data: &[u8]) {
     match request {
         Ok(request) => check_request(&request),
         Err(outcome) => check_outcome(&outcome),
+    }
+}
+
+fn lenient() -> Preferences {
+    Preferences {
+        handling: Handling::Lenient,
+        ..Preferences::default()
     }
 }
 
@@ -136,7 +139,7 @@ fn check_written_as_body(request: &ExportRequest, stored: &Value) {
     }
     let kick_off = KickOff {
         wire: request.wire,
-        handling: Handling::Lenient,
+        preferences: lenient(),
         ..strict(request.level.clone())
     };
     let again = kick_off.read_body(body.to_string().as_bytes());

@@ -20,9 +20,11 @@ mod result;
 mod settings;
 mod spec;
 mod state;
+mod terms;
 mod wanted;
 
 pub use handler::ExportHandler;
 pub use result::{ExportResult, FileKind, ResultFile};
 pub use settings::ExportSettings;
 pub use spec::{EXPORT, ExportSpec, FILE_BYTES_MAX, Target, submit_export};
+pub use terms::StatusTerms;

@@ -107,7 +107,6 @@ fn check_built(request: &ExportRequest) -> Result<()> {
         ("allowPartialManifests", request.allow_partial_manifests),
         ("_minimumFileSize", request.file_bytes_min.is_some()),
         ("_maximumFileSize", request.file_bytes_max.is_some()),
-        ("handling=lenient", !request.ignored.is_empty()),
         ("_dryRun", request.dry_run),
     ];
     match asked_for.iter().find(|(_, asked)| *asked) {

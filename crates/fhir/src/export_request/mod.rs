@@ -32,7 +32,7 @@ use crate::id::Id;
 use crate::instant::Instant;
 use crate::outcome::{Issue, IssueCode, OperationOutcome};
 use crate::parameters::{clip, parse_parameters};
-use crate::prefer::Handling;
+use crate::prefer::Preferences;
 use crate::query;
 use crate::resource_type::ResourceType;
 use crate::search::Criteria;
@@ -98,6 +98,9 @@ pub struct ExportRequest {
     /// What was ignored under `handling=lenient`: one outcome per parameter, for the manifest's `error` (K-22).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<OperationOutcome>,
+    /// The client wants the status of the export told apart from that of the answer (`separate-export-status`, K-23).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub separate_status: bool,
     /// `_dryRun`, which is ours: only an estimate is asked for, and no job is to be recorded.
     #[serde(skip)]
     pub dry_run: bool,
@@ -136,8 +139,8 @@ pub struct KickOff<'a> {
     pub level: ExportLevel,
     /// The version of the standard in which the client speaks.
     pub wire: Wire,
-    /// Whether what is not supported is left out, or refused (K-22).
-    pub handling: Handling,
+    /// Whether what is not supported is left out or refused (K-22), and how the status is told (K-23).
+    pub preferences: Preferences,
     /// The FHIR base of the server without a slash at the end; references below it are the server's own. Empty: there is none.
     pub base_url: &'a str,
     /// The kick-off URL as the client sent it, for the manifest to echo.
@@ -152,7 +155,7 @@ impl KickOff<'static> {
         Self {
             level,
             wire: Wire::Stu3,
-            handling: Handling::Strict,
+            preferences: Preferences::default(),
             base_url: "",
             request_url: "",
             now,

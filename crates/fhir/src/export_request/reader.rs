@@ -43,6 +43,7 @@ impl<'a> Reader<'a> {
             file_bytes_max: None,
             wire: kick_off.wire,
             ignored: Vec::new(),
+            separate_status: kick_off.preferences.separate_export_status,
             dry_run: false,
             request_url: kick_off.request_url.to_owned(),
         };
@@ -88,7 +89,7 @@ impl<'a> Reader<'a> {
 
     /// Records all that is not supported of one value: one outcome if it is left out.
     pub(super) fn leave_out_all(&mut self, issues: Vec<Issue>) {
-        if self.kick_off.handling == Handling::Strict {
+        if self.kick_off.preferences.handling == Handling::Strict {
             return issues.into_iter().for_each(|issue| self.refuse(issue));
         }
         if self.request.ignored.len() == LISTED_ISSUES_MAX {
@@ -128,7 +129,10 @@ impl<'a> Reader<'a> {
 
     /// Refuses types that can all not be in the export (spec §1.3 `_type`); some outside the compartment beside others are fine.
     fn check_types(&mut self) {
-        if self.types_given && self.request.types.is_none() && self.kick_off.handling == Handling::Lenient {
+        if self.types_given
+            && self.request.types.is_none()
+            && self.kick_off.preferences.handling == Handling::Lenient
+        {
             // Without a type that is known, going on would export all of them.
             let text = "_type: none of the types is known";
             self.refuse(Issue::error(IssueCode::NotSupported, text));

@@ -1,58 +1,92 @@
-//! `$export` at system, all-patients, Group and patient level: kicks an export off (K-01 to K-07).
+//! `$export` (STU1 to STU3) and `$export-v4` (STU4) at system, all-patients, Group and patient level: kicks an export off (K-01 to K-07).
 
 use fhirhose_bulk::export::{EXPORT, ExportSpec, Target, submit_export};
 use fhirhose_fhir::accept::FhirJson;
 use fhirhose_fhir::export_request::{ExportLevel, ExportRequest, KickOff, Wire};
 use fhirhose_fhir::outcome::{Issue, IssueCode, OperationOutcome};
+use hyper::header::HeaderName;
 
 use super::status::{accepted, check_room};
 use crate::HeaderMode;
+use crate::answer;
 use crate::app::ANYBODY;
 use crate::call::{Answer, Call, not_acceptable};
 use crate::problem::Problem;
 
 /// `[base]/$export`: everything (K-01).
 pub(super) async fn system(call: Call) -> Answer {
-    kick_off(call, ExportLevel::System).await
+    kick_off(call, ExportLevel::System, Wire::Stu3).await
 }
 
 /// `[base]/Patient/$export`: the compartments of all patients (K-02).
 pub(super) async fn all_patients(call: Call) -> Answer {
-    kick_off(call, ExportLevel::AllPatients).await
+    kick_off(call, ExportLevel::AllPatients, Wire::Stu3).await
 }
 
 /// `[base]/Group/{id}/$export`: the compartments of a Group's members (K-03).
 pub(super) async fn group(call: Call) -> Answer {
     let level = ExportLevel::Group(call.id()?);
-    kick_off(call, level).await
+    kick_off(call, level, Wire::Stu3).await
 }
 
 /// `[base]/Patient/{id}/$export`: one compartment (K-04).
 pub(super) async fn patient(call: Call) -> Answer {
     let level = ExportLevel::Patient(call.id()?);
-    kick_off(call, level).await
+    kick_off(call, level, Wire::Stu3).await
+}
+
+/// `[base]/$export-v4`: everything, in the words of STU4 (K-05).
+pub(super) async fn system_v4(call: Call) -> Answer {
+    kick_off(call, ExportLevel::System, Wire::Stu4).await
+}
+
+/// `[base]/Patient/$export-v4`: the compartments of all patients, in the words of STU4.
+pub(super) async fn all_patients_v4(call: Call) -> Answer {
+    kick_off(call, ExportLevel::AllPatients, Wire::Stu4).await
+}
+
+/// `[base]/Group/{id}/$export-v4`: the compartments of a Group's members, in the words of STU4.
+pub(super) async fn group_v4(call: Call) -> Answer {
+    let level = ExportLevel::Group(call.id()?);
+    kick_off(call, level, Wire::Stu4).await
+}
+
+/// `[base]/Patient/{id}/$export-v4`: one compartment, in the words of STU4.
+pub(super) async fn patient_v4(call: Call) -> Answer {
+    let level = ExportLevel::Patient(call.id()?);
+    kick_off(call, level, Wire::Stu4).await
 }
 
 /// Checks headers and parameters, records the job, and answers 202: the job is durable then.
-async fn kick_off(call: Call, level: ExportLevel) -> Answer {
+async fn kick_off(call: Call, level: ExportLevel, wire: Wire) -> Answer {
     check_headers(&call)?;
     let app = call.app.clone();
-    let request = request(call, level).await?;
+    let request = request(call, level, wire).await?;
+    let separate_status = request.separate_status;
     check_room(&app, EXPORT).await?;
     let spec = ExportSpec {
         file_bytes_max: app.settings.export_file_bytes_max,
         ..ExportSpec::new(request, Target::Outputs)
     };
     let job = submit_export(&app.store, &spec, ANYBODY, &*app.entropy).await?;
-    Ok(accepted(&app, "$export-status", &job))
+    let mut response = accepted(&app, "$export-status", &job);
+    if separate_status {
+        let applied = HeaderName::from_static("preference-applied");
+        answer::set(
+            response.headers_mut(),
+            applied,
+            "respond-async, separate-export-status",
+        );
+    }
+    Ok(response)
 }
 
-async fn request(call: Call, level: ExportLevel) -> Result<ExportRequest, Problem> {
+async fn request(call: Call, level: ExportLevel, wire: Wire) -> Result<ExportRequest, Problem> {
     let app = call.app.clone();
     let kick_off = KickOff {
         level,
-        wire: Wire::Stu3,
-        handling: call.preferences().handling,
+        wire,
+        preferences: call.preferences(),
         base_url: &app.base_url,
         request_url: &call.request_url(),
         now: app.now(),

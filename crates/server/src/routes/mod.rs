@@ -88,6 +88,22 @@ static ROUTES: &[Route] = &[
         ],
     },
     Route {
+        pattern: "/fhir/$export-v4",
+        endpoints: &[(Method::POST, |call| Box::pin(export::system_v4(call)))],
+    },
+    Route {
+        pattern: "/fhir/Patient/$export-v4",
+        endpoints: &[(Method::POST, |call| Box::pin(export::all_patients_v4(call)))],
+    },
+    Route {
+        pattern: "/fhir/Patient/{id}/$export-v4",
+        endpoints: &[(Method::POST, |call| Box::pin(export::patient_v4(call)))],
+    },
+    Route {
+        pattern: "/fhir/Group/{id}/$export-v4",
+        endpoints: &[(Method::POST, |call| Box::pin(export::group_v4(call)))],
+    },
+    Route {
         pattern: "/fhir/$export-status/{job}",
         endpoints: &[
             (Method::GET, |call| Box::pin(export_status::status(call))),
@@ -218,7 +234,10 @@ fn not_allowed(route: &Route) -> Problem {
         .map(|(method, _)| method.as_str())
         .collect();
     let allowed = methods.join(", ");
-    let text = format!("the method is not supported here; these are: {allowed}");
+    let mut text = format!("the method is not supported here; these are: {allowed}");
+    if route.pattern.ends_with("$export-v4") {
+        text.push_str(" with a Parameters body, as STU4 has it; $export takes GET");
+    }
     let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, IssueCode::NotSupported, text);
     problem.with_header(ALLOW, allowed)
 }

@@ -193,3 +193,82 @@ async fn an_expired_export_is_404() {
         .await
         .refusal(404);
 }
+
+#[tokio::test]
+async fn a_separate_export_status_is_agreed_on_and_told_in_a_header_k_23() {
+    let server = Server::populated().await;
+    let ask = server
+        .ask(Method::GET, "/fhir/$export?_type=Patient")
+        .header("accept", "application/fhir+json")
+        .header("prefer", "respond-async")
+        .header("prefer", "separate-export-status");
+    let accepted = ask.send().await;
+    assert_eq!(accepted.status, 202, "{}", accepted.text());
+    assert_eq!(
+        accepted.header("preference-applied"),
+        "respond-async, separate-export-status"
+    );
+    let status_url = accepted.header("content-location");
+    let finished = loop {
+        let answer = server.get(status_url).await;
+        assert_eq!(answer.status, 200, "the answer itself is always fine");
+        if answer.header("x-export-status") != "202 Accepted" {
+            break answer;
+        }
+        assert!(answer.body.is_empty() && answer.has("x-progress") && answer.has("retry-after"));
+    };
+    assert_eq!(finished.header("x-export-status"), "200 OK");
+    assert_eq!(finished.header("content-type"), "application/json");
+    assert_eq!(finished.json()["output"][0]["type"], "Patient");
+    assert_eq!(server.delete(status_url).await.status, 202);
+    assert_eq!(
+        server.get(status_url).await.status,
+        404,
+        "there is no export any more"
+    );
+    let plain = server.kick_off("$export").await;
+    assert!(!plain.has("preference-applied"));
+    let done = server.finished(plain.header("content-location")).await;
+    assert!(!done.has("x-export-status"));
+}
+
+#[tokio::test]
+async fn a_failed_export_is_told_in_the_header_too_s_07_k_23() {
+    let store = memory_store();
+    let spec = br#"{"request":{"separateStatus":true}}"#;
+    let held = Held::take_with(&store, "export", spec).await;
+    let failure = Failure::new("disk-full", "writing an output: no space left");
+    held.finish(&store, Outcome::Failed(failure), KEPT).await;
+    let server = Server::over(store, |_| ()).await;
+    let answer = server.get(&format!("/fhir/$export-status/{}", held.id)).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("x-export-status"), "507 Insufficient Storage");
+    assert_eq!(answer.header("content-type"), "application/fhir+json");
+    assert_eq!(answer.json()["resourceType"], "OperationOutcome");
+}
+
+#[tokio::test]
+async fn progress_never_goes_back_s_05() {
+    let server = Server::start().await;
+    let lines: Vec<String> = (0..300)
+        .map(|number| format!(r#"{{"resourceType":"Patient","id":"p{number}"}}"#))
+        .collect();
+    server
+        .import_lines(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+        .await;
+    let accepted = server.kick_off("$export").await;
+    let status_url = accepted.header("content-location");
+    let mut last = 0;
+    loop {
+        let answer = server.get(status_url).await;
+        if answer.status == 200 {
+            break;
+        }
+        let text = answer.header("x-progress").to_owned();
+        if let Some((percent, _)) = text.split_once('%') {
+            let percent: u64 = percent.parse().expect("a number");
+            assert!(last <= percent && percent <= 100, "{last}% and then {text}");
+            last = percent;
+        }
+    }
+}

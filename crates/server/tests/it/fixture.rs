@@ -241,12 +241,17 @@ pub(crate) struct Held {
 impl Held {
     /// Records a job of this kind and claims it. Do it before a server runs over the store.
     pub(crate) async fn take(store: &Store, kind: &str) -> Self {
+        Self::take_with(store, kind, b"{}").await
+    }
+
+    /// The same with a specification.
+    pub(crate) async fn take_with(store: &Store, kind: &str, spec: &[u8]) -> Self {
         let now = SystemClock.now();
         let id = JobId::random(&SystemEntropy);
         let job = NewJob {
             id,
             kind: kind.to_owned(),
-            spec: b"{}".to_vec(),
+            spec: spec.to_vec(),
             owner: String::new(),
             created: now,
         };

@@ -193,6 +193,44 @@ async fn every_bad_parameter_is_told_at_the_kick_off_k_42_k_47_k_48() {
 }
 
 #[tokio::test]
+async fn a_lenient_client_gets_what_is_supported_and_hears_of_the_rest_k_22_t_11() {
+    let server = Server::populated().await;
+    let ask = |query: &str| {
+        let ask = server.ask(Method::GET, &format!("/fhir/Patient/$export?{query}"));
+        ask.header("accept", "application/fhir+json")
+            .header("prefer", "respond-async, handling=lenient")
+    };
+    // The probe of a public certification suite: a Patient has no status.
+    let query = "_type=Patient&_typeFilter=Patient%3Fstatus%3Dactive&unheard=of";
+    let accepted = ask(query).send().await;
+    assert_eq!(accepted.status, 202, "{}", accepted.text());
+    let manifest = server.finished(accepted.header("content-location")).await.json();
+    let both = names(&["Patient/p1", "Patient/p2"]);
+    assert_eq!(server.names(&manifest["output"]).await, both);
+    assert_eq!(manifest["error"][0]["type"], "OperationOutcome");
+    let reports = server
+        .get(manifest["error"][0]["url"].as_str().unwrap())
+        .await
+        .lines();
+    assert_eq!(reports.len(), 2, "one for each parameter");
+    for (report, name) in reports.iter().zip(["_typeFilter", "unheard"]) {
+        let issue = &report["issue"][0];
+        assert_eq!(issue["severity"], "warning");
+        assert!(
+            issue["details"]["text"].as_str().unwrap().contains(name),
+            "{issue}"
+        );
+    }
+    server
+        .kick_off(&format!("Patient/$export?{query}"))
+        .await
+        .refusal(400);
+    for unreadable in ["_since=yesterday", "_outputFormat=xml", "_type=MadeUp"] {
+        ask(unreadable).send().await.refusal(400);
+    }
+}
+
+#[tokio::test]
 async fn bodies_that_are_no_parameters_are_refused_k_42() {
     let server = Server::start().await;
     let post = || server.ask(Method::POST, "/fhir/$export").asynchronous();

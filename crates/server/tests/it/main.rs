@@ -17,3 +17,4 @@ mod metadata;
 mod population;
 mod routes;
 mod serve;
+mod versions;

@@ -5,13 +5,17 @@ use hyper::Method;
 use crate::fixture::Server;
 
 /// The whole surface. A change here is a change of what users see.
-const SURFACE: [(&str, &str); 14] = [
+const SURFACE: &[(&str, &str)] = &[
     ("/health", "GET, HEAD"),
     ("/fhir/metadata", "GET, HEAD"),
     ("/fhir/$export", "GET, POST"),
     ("/fhir/Patient/$export", "GET, POST"),
     ("/fhir/Patient/{id}/$export", "GET, POST"),
     ("/fhir/Group/{id}/$export", "GET, POST"),
+    ("/fhir/$export-v4", "POST"),
+    ("/fhir/Patient/$export-v4", "POST"),
+    ("/fhir/Patient/{id}/$export-v4", "POST"),
+    ("/fhir/Group/{id}/$export-v4", "POST"),
     ("/fhir/$export-status/{job}", "GET, DELETE"),
     ("/fhir/$export-file/{job}/{file}", "GET, HEAD"),
     ("/fhir/$import", "POST"),
@@ -39,7 +43,7 @@ fn the_surface_is_the_one_that_is_documented() {
 #[tokio::test]
 async fn other_methods_get_405_with_allow_k_46() {
     let server = Server::start().await;
-    for (pattern, allowed) in SURFACE {
+    for &(pattern, allowed) in SURFACE {
         let path = pattern.replace("{type}", "Patient").replace(['{', '}'], "");
         for method in [
             "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND",

@@ -7,7 +7,7 @@ use fhirhose_fhir::export_request::{
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::outcome::{OperationOutcome, Severity};
-use fhirhose_fhir::prefer::Handling;
+use fhirhose_fhir::prefer::Preferences;
 use fhirhose_fhir::resource_type::ResourceType;
 use serde_json::{Value, json};
 
@@ -28,13 +28,17 @@ fn id(text: &str) -> Id {
     Id::parse(text).expect("an id")
 }
 
+fn lenience() -> Preferences {
+    Preferences::parse(["respond-async, handling=lenient"])
+}
+
 fn query(query: &str) -> Result<ExportRequest, OperationOutcome> {
     at(ExportLevel::AllPatients).read_query(query)
 }
 
 fn lenient(query: &str) -> Result<ExportRequest, OperationOutcome> {
     let kick_off = KickOff {
-        handling: Handling::Lenient,
+        preferences: lenience(),
         ..at(ExportLevel::AllPatients)
     };
     kick_off.read_query(query)
@@ -350,6 +354,18 @@ fn k_22_reports_are_bounded() {
 }
 
 #[test]
+fn k_23_a_stored_request_remembers_the_separate_status() {
+    let kick_off = KickOff {
+        preferences: Preferences::parse(["respond-async, separate-export-status"]),
+        ..at(ExportLevel::System)
+    };
+    let request = kick_off.read_query("").expect("a request");
+    let stored = serde_json::to_string(&request).expect("JSON");
+    let again: ExportRequest = serde_json::from_str(&stored).expect("it opens");
+    assert!(again.separate_status && !query("").expect("a request").separate_status);
+}
+
+#[test]
 fn a_stored_request_keeps_what_was_asked_for() {
     let parameter = json!([
         {"name": "_until", "valueInstant": "2023-01-01T00:00:00Z"},
@@ -362,7 +378,7 @@ fn a_stored_request_keeps_what_was_asked_for() {
     ]);
     let kick_off = KickOff {
         wire: Wire::Stu4,
-        handling: Handling::Lenient,
+        preferences: lenience(),
         ..at(ExportLevel::AllPatients)
     };
     let request = body(&kick_off, &parameter).expect("a request");
