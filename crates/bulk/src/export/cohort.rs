@@ -12,7 +12,7 @@ use fhirhose_fhir::group::GroupMembers;
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::outcome::{IssueCode, OperationOutcome};
 use fhirhose_fhir::resource_type::ResourceType;
-use fhirhose_jobs::{JobContext, JobError};
+use fhirhose_jobs::StopSignal;
 use fhirhose_store::catalog::{Gone, KeyRange, Snapshot};
 use fhirhose_store::{CohortRows, ScanRequest, Selection, Sequence, Store, StoredRow, key};
 
@@ -65,8 +65,8 @@ impl Whose {
         store: &Store,
         request: &ExportRequest,
         state: &State,
-        context: &JobContext,
-    ) -> Result<(Self, Notes), JobError> {
+        stop: &StopSignal,
+    ) -> Result<(Self, Notes)> {
         let mut notes = Notes::default();
         let patients = match &request.level {
             ExportLevel::System => return Ok((Self::Everybody, notes)),
@@ -79,7 +79,7 @@ impl Whose {
         match patients {
             None => Ok((Self::AllPatients, notes)),
             Some(patients) => Ok((
-                Self::Cohort(Cohort::gather(store, &patients, state, context).await?),
+                Self::Cohort(Cohort::gather(store, &patients, state, stop).await?),
                 notes,
             )),
         }
@@ -153,8 +153,8 @@ impl Cohort {
         store: &Store,
         patients: &BTreeSet<Id>,
         state: &State,
-        context: &JobContext,
-    ) -> Result<Self, JobError> {
+        stop: &StopSignal,
+    ) -> Result<Self> {
         let mut owners: Vec<Vec<u8>> = patients.iter().map(owner_key).collect();
         owners.sort_unstable();
         let owners = Arc::new(owners);
@@ -170,14 +170,12 @@ impl Cohort {
         let mut keys: BTreeMap<u8, BTreeSet<Vec<u8>>> = BTreeMap::new();
         for (number, patient) in patients.iter().enumerate() {
             if number % PATIENTS_PER_TURN == PATIENTS_PER_TURN - 1 {
-                context.check()?;
+                if let Some(reason) = stop.stopping() {
+                    return Err(Error::stopped(reason));
+                }
                 tokio::task::yield_now().await;
             }
-            let memberships = store
-                .catalog()
-                .memberships(patient.as_str())
-                .await
-                .map_err(Error::from)?;
+            let memberships = store.catalog().memberships(patient.as_str()).await?;
             for row in memberships {
                 let in_time = row.sequence <= state.snapshot.sequence && row.sequence > state.after;
                 if in_time && !cohort.owns(&row.key) {

@@ -181,6 +181,7 @@ impl<'a> FileCutter<'a> {
             self.crew.tell(Event::Advanced {
                 part: self.part,
                 file: None,
+                is_continued: false,
                 next: Next::Done,
             });
         }
@@ -193,6 +194,7 @@ fn tell_finished(crew: &Crew, part: usize, finished: fhirhose_store::Result<Outp
         Ok(file) => Event::Advanced {
             part,
             file: Some(file),
+            is_continued: false,
             next,
         },
         Err(error) => Event::Failed(error.into()),

@@ -1,20 +1,20 @@
 //! Runs an export: snapshot, cohort, plan, parts, result.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use fhirhose_jobs::{Cleanup, Handler, JobContext, JobError, JobRecord};
-use fhirhose_store::{Deletion, OutputFile, PlainFolder, Sequence, Store};
+use fhirhose_store::{Deletion, PlainFolder, Sequence, Store};
 
 use super::cohort::{Notes, Whose};
 use super::files::Place;
 use super::folder::{check_staged, publish, remove_staging, staging_path};
+use super::names::{Numbers, number_files};
+use super::pages::Pager;
 use super::parts::{Order, make_all};
 use super::plan::plan;
-use super::result::{ExportResult, FileKind, ResultFile};
+use super::result::{ExportResult, FileKind};
 use super::settings::ExportSettings;
 use super::spec::{EXPORT, ExportSpec, Target};
-use super::state::{Part, State, Work};
+use super::state::{Part, State};
 use super::wanted::Wanted;
 use crate::{Error, ErrorKind, Result};
 
@@ -33,7 +33,8 @@ impl ExportHandler {
     async fn export(&self, context: &JobContext) -> Result<ExportResult, JobError> {
         let spec = load_spec(context.record())?;
         let mut state = self.state(&spec, context).await?;
-        let (whose, notes) = Whose::resolve(&self.store, &spec.request, &state, context).await?;
+        let stop = context.stop_signal();
+        let (whose, notes) = Whose::resolve(&self.store, &spec.request, &state, stop).await?;
         let wanted = Wanted::new(&spec.request, whose, state);
         let mut parts = match state.parts {
             Some(count) => Part::load_all(context, count).await?,
@@ -49,15 +50,24 @@ impl ExportHandler {
             request: spec.request.clone(),
             wanted,
             state,
-            file_bytes_max: spec.file_bytes_max,
+            file_bytes_max: spec.file_bytes(),
         };
-        make_all(order, &mut parts, context, &self.settings).await?;
-        let files = number_files(&parts, &spec.target);
+        let mut pager = match spec.request.allow_partial_manifests {
+            true => Some(Pager::load(context, &parts, self.settings.page_files).await?),
+            false => None,
+        };
+        make_all(order, &mut parts, pager.as_mut(), context, &self.settings).await?;
+        let (files, pages) = match pager {
+            Some(pager) => pager.conclude(&parts),
+            None => (number_files(&parts, &spec.target), Vec::new()),
+        };
         let result = ExportResult {
             transaction_time: state.snapshot.instant,
             snapshot: state.snapshot.sequence,
             request: spec.request.request_url.clone(),
             files,
+            organized_by: spec.request.organize_output_by,
+            pages,
         };
         self.conclude(&spec, &notes, result, context).await
     }
@@ -91,7 +101,11 @@ impl ExportHandler {
         state: &mut State,
         context: &JobContext,
     ) -> Result<Vec<Part>, JobError> {
-        let part_bytes = self.settings.part_bytes.max(spec.file_bytes_max);
+        let part_bytes = match spec.request.file_bytes_min {
+            // Each part ends with a file that is as short as it comes: only one a type, then.
+            Some(_) => u64::MAX,
+            None => self.settings.part_bytes.max(spec.file_bytes()),
+        };
         let parts = plan(&self.store, &spec.request, wanted, part_bytes).await?;
         state.parts = Some(parts.len());
         let numbered = parts.iter().enumerate();
@@ -141,13 +155,9 @@ impl ExportHandler {
             if !lines.is_empty() {
                 let mut file = place.create(&format!("outcomes-{fence}.ndjson"))?;
                 file.write(lines.as_bytes())?;
-                result.files.push(result_file(
-                    FileKind::Error,
-                    "OperationOutcome",
-                    1,
-                    file.finish()?,
-                    &target,
-                ));
+                let series = (FileKind::Error, Some("OperationOutcome"));
+                let named = Numbers::new(&target).name(series, vec![file.finish()?]);
+                result.add_to_last_page(named);
             }
             if let Target::Folder(folder) = &target {
                 publish(folder, &staging_path(folder, &job), &mut result)?;
@@ -189,52 +199,9 @@ impl Handler for ExportHandler {
     }
 }
 
-fn load_spec(job: &JobRecord) -> Result<ExportSpec> {
+/// What a job is to export.
+pub(super) fn load_spec(job: &JobRecord) -> Result<ExportSpec> {
     serde_json::from_slice(&job.spec).map_err(|source| {
         Error::new(ErrorKind::Invalid, "reading what is to be exported").with_source(source)
     })
-}
-
-/// Gives the files the names that clients see, numbered from 1 for each type in the order of the parts.
-fn number_files(parts: &[Part], target: &Target) -> Vec<ResultFile> {
-    let mut numbers: BTreeMap<(FileKind, &'static str), u64> = BTreeMap::new();
-    let mut files = Vec::new();
-    for part in parts {
-        let (kind, type_name) = match &part.work {
-            Work::Resources { resource_type, .. } => (FileKind::Output, resource_type.name()),
-            Work::Deletions => (FileKind::Deleted, "Bundle"),
-        };
-        for file in &part.files {
-            let number = numbers.entry((kind, type_name)).or_default();
-            *number += 1;
-            files.push(result_file(kind, type_name, *number, file.clone(), target));
-        }
-    }
-    files
-}
-
-fn result_file(
-    kind: FileKind,
-    type_name: &str,
-    number: u64,
-    file: OutputFile,
-    target: &Target,
-) -> ResultFile {
-    let name = match (kind, target) {
-        (FileKind::Output, _) => format!("{number}.{type_name}.ndjson"),
-        (FileKind::Deleted, Target::Outputs) => format!("{number}.{type_name}.deleted.ndjson"),
-        (FileKind::Error, Target::Outputs) => format!("{number}.{type_name}.error.ndjson"),
-        (FileKind::Deleted, Target::Folder(_)) => format!("deleted/{number}.{type_name}.ndjson"),
-        (FileKind::Error, Target::Folder(_)) => format!("error/{number}.{type_name}.ndjson"),
-    };
-    ResultFile {
-        kind,
-        resource_type: type_name.to_owned(),
-        name,
-        stored_name: file.name,
-        count: file.rows,
-        bytes: file.bytes,
-        stored_bytes: file.stored_bytes,
-        sha256: file.sha256,
-    }
 }

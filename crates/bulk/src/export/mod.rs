@@ -13,6 +13,8 @@ mod deleted;
 mod files;
 mod folder;
 mod handler;
+mod names;
+mod pages;
 mod part;
 mod parts;
 mod plan;
@@ -24,7 +26,8 @@ mod terms;
 mod wanted;
 
 pub use handler::ExportHandler;
-pub use result::{ExportResult, FileKind, ResultFile};
+pub use pages::ExportPages;
+pub use result::{ExportPage, ExportResult, FileKind, ResultFile};
 pub use settings::ExportSettings;
 pub use spec::{EXPORT, ExportSpec, FILE_BYTES_MAX, Target, submit_export};
 pub use terms::StatusTerms;

@@ -12,6 +12,7 @@ use fhirhose_store::{OutputFile, Store};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::files::Place;
+use super::pages::Pager;
 use super::part::run_part;
 use super::settings::ExportSettings;
 use super::state::{Next, Part, State, Work};
@@ -50,10 +51,11 @@ pub(super) struct Crew {
 pub(super) enum Event {
     /// So much text was written; for progress only.
     Wrote { part: usize, bytes: u64 },
-    /// A part got so far; `file` is in its place.
+    /// A part got so far; `file` is in its place, and its last block goes on in the next one if it `is_continued`.
     Advanced {
         part: usize,
         file: Option<OutputFile>,
+        is_continued: bool,
         next: Next,
     },
     /// Something went wrong for good.
@@ -164,6 +166,7 @@ impl Crew {
 pub(super) async fn make_all(
     order: Order,
     parts: &mut [Part],
+    pager: Option<&mut Pager>,
     context: &JobContext,
     settings: &ExportSettings,
 ) -> Result<(), JobError> {
@@ -181,7 +184,7 @@ pub(super) async fn make_all(
             tokio::task::spawn_blocking(move || crew.work())
         })
         .collect();
-    let mut desk = Desk::new(parts, context, settings.checkpoint_millis);
+    let mut desk = Desk::new(parts, pager, context, settings.checkpoint_millis);
     let listened = desk.listen(inbox, crew).await;
     for worker in workers {
         // A panic shows as a part that is not done.
@@ -195,6 +198,8 @@ pub(super) async fn make_all(
 /// Keeps what is known of the parts, and writes it down from time to time.
 struct Desk<'a> {
     parts: &'a mut [Part],
+    /// Makes pages of the finished files, if clients may see them before the end.
+    pager: Option<&'a mut Pager>,
     context: &'a JobContext,
     /// The text that each part wrote so far.
     wrote_bytes: Vec<u64>,
@@ -207,7 +212,12 @@ struct Desk<'a> {
 }
 
 impl<'a> Desk<'a> {
-    fn new(parts: &'a mut [Part], context: &'a JobContext, checkpoint_millis: u64) -> Self {
+    fn new(
+        parts: &'a mut [Part],
+        pager: Option<&'a mut Pager>,
+        context: &'a JobContext,
+        checkpoint_millis: u64,
+    ) -> Self {
         let done = parts.iter().flat_map(|part| &part.files);
         let (rows, files) = done.fold((0, 0), |(rows, files), file| (rows + file.rows, files + 1));
         let wrote_bytes = parts
@@ -222,6 +232,7 @@ impl<'a> Desk<'a> {
             pause: Duration::from_millis(checkpoint_millis),
             written_at: context.clock().now(),
             parts,
+            pager,
             context,
         }
     }
@@ -255,10 +266,15 @@ impl<'a> Desk<'a> {
     async fn note(&mut self, event: Event) -> Result<(), JobError> {
         match event {
             Event::Wrote { part, bytes } => self.wrote_bytes[part] += bytes,
-            Event::Advanced { part, file, next } => {
-                self.rows += file.as_ref().map_or(0, |file| file.rows);
-                self.files += u64::from(file.is_some());
-                self.parts[part].files.extend(file);
+            Event::Advanced {
+                part,
+                file,
+                is_continued,
+                next,
+            } => {
+                if let Some(file) = file {
+                    self.keep(part, file, is_continued);
+                }
                 self.parts[part].next = next;
                 self.changed.push(part);
             }
@@ -274,6 +290,19 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
+    fn keep(&mut self, number: usize, file: OutputFile, is_continued: bool) {
+        self.rows += file.rows;
+        self.files += 1;
+        let part = &mut self.parts[number];
+        if is_continued {
+            part.continued.push(part.files.len());
+        }
+        part.files.push(file.clone());
+        if let Some(pager) = &mut self.pager {
+            pager.add(number, &part.work, file, is_continued);
+        }
+    }
+
     async fn write(&mut self) -> Result<(), JobError> {
         let mut checkpoint = Checkpoint::new().progress(self.progress());
         self.changed.sort_unstable();
@@ -282,6 +311,9 @@ impl<'a> Desk<'a> {
             checkpoint = self.parts[number].save(number, checkpoint);
         }
         self.changed.clear();
+        if let Some(pager) = &mut self.pager {
+            checkpoint = pager.save(checkpoint);
+        }
         self.context.checkpoint(checkpoint).await
     }
 

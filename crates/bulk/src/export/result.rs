@@ -2,6 +2,7 @@
 
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::manifest::{Manifest, ManifestFile};
+use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_store::Sequence;
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +18,14 @@ pub struct ExportResult {
     pub snapshot: Sequence,
     /// The kick-off URL, to be echoed.
     pub request: String,
-    /// Output files sorted by type and number, then deletions, then outcomes; none is empty.
+    /// Output files sorted by type and number, then deletions, then outcomes; none is empty. Where there are pages, page by page.
     pub files: Vec<ResultFile>,
+    /// The type whose instances head the blocks of the output files, if they are organised (spec §2.6).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organized_by: Option<ResourceType>,
+    /// How many of `files` each page of the manifest has, in order; empty when the manifest is not cut into pages (M-20).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pages: Vec<usize>,
 }
 
 /// What a file of an export holds.
@@ -39,11 +46,12 @@ pub enum FileKind {
 pub struct ResultFile {
     /// What it holds.
     pub kind: FileKind,
-    /// The type of every resource in it.
-    #[serde(rename = "type")]
-    pub resource_type: String,
-    /// What clients call it, unique in the export: `N.Type.ndjson`, `N.Bundle.deleted.ndjson`, `N.OperationOutcome.error.ndjson`; in a
-    /// folder its path there: `N.Type.ndjson`, `deleted/N.Bundle.ndjson`, `error/N.OperationOutcome.ndjson`.
+    /// The type of every resource in it; `None` in an output file that is organised by instance.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub resource_type: Option<String>,
+    /// What clients call it, unique in the export: `N.Type.ndjson`, `N.output.ndjson` where the output is organised,
+    /// `N.Bundle.deleted.ndjson`, `N.OperationOutcome.error.ndjson`; in a folder its path there: `deleted/N.Bundle.ndjson`,
+    /// `error/N.OperationOutcome.ndjson`.
     pub name: String,
     /// What the store's outputs call it, below the job's id; in a folder the same as `name`.
     pub stored_name: String,
@@ -55,6 +63,9 @@ pub struct ResultFile {
     pub stored_bytes: u64,
     /// The SHA-256 of the text in lower-case hex, if it was computed.
     pub sha256: Option<String>,
+    /// The `name` of the file in which the last block of this one goes on, if it does (spec §2.6).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues_in_file: Option<String>,
 }
 
 impl ExportResult {
@@ -80,18 +91,70 @@ impl ExportResult {
 
     /// Makes the manifest; `url` says where a file is.
     pub fn manifest(&self, requires_access_token: bool, url: impl Fn(&ResultFile) -> String) -> Manifest {
+        self.as_page().manifest(requires_access_token, url)
+    }
+
+    /// Adds files at the end.
+    pub(super) fn add_to_last_page(&mut self, files: Vec<ResultFile>) {
+        if let Some(last) = self.pages.last_mut() {
+            *last += files.len();
+        }
+        self.files.extend(files);
+    }
+
+    /// All files as one page.
+    pub(super) fn as_page(&self) -> ExportPage<'_> {
+        ExportPage {
+            number: 1,
+            has_next: false,
+            files: &self.files,
+            transaction_time: self.transaction_time,
+            request: &self.request,
+            organized_by: self.organized_by,
+        }
+    }
+}
+
+/// One page of an export's manifest: all of it, unless it allows partial manifests.
+#[derive(Debug, Clone, Copy)]
+pub struct ExportPage<'a> {
+    /// Its number, from 1.
+    pub number: usize,
+    /// Whether the page after it is there. While the export goes on, that can still come true; nothing else of a page changes (M-22).
+    pub has_next: bool,
+    /// Its files: output, then deletions, then outcomes.
+    pub files: &'a [ResultFile],
+    /// The same on every page (M-24).
+    pub transaction_time: Instant,
+    /// The kick-off URL, to be echoed.
+    pub request: &'a str,
+    /// The type whose instances head the blocks of the output files, if they are organised.
+    pub organized_by: Option<ResourceType>,
+}
+
+impl ExportPage<'_> {
+    /// Makes the manifest of this page; `url` says where a file is. The `link` to the next page is the caller's to add.
+    pub fn manifest(&self, requires_access_token: bool, url: impl Fn(&ResultFile) -> String) -> Manifest {
+        let continues = |file: &ResultFile| {
+            let next = file.continues_in_file.as_ref()?;
+            self.files.iter().find(|file| file.name == *next).map(&url)
+        };
         let of_kind = |kind: FileKind| {
             let files = self.files.iter().filter(|file| file.kind == kind);
-            files.map(|file| manifest_file(file, url(file))).collect()
+            let file = |file| ManifestFile {
+                continues_in_file: continues(file),
+                ..manifest_file(file, url(file))
+            };
+            files.map(file).collect()
         };
         Manifest {
             transaction_time: self.transaction_time,
-            request: self.request.clone(),
+            request: self.request.to_owned(),
             requires_access_token,
             output: of_kind(FileKind::Output),
             deleted: of_kind(FileKind::Deleted),
             error: of_kind(FileKind::Error),
-            output_organized_by: None,
+            output_organized_by: self.organized_by,
             next: None,
         }
     }
@@ -99,7 +162,7 @@ impl ExportResult {
 
 fn manifest_file(file: &ResultFile, url: String) -> ManifestFile {
     ManifestFile {
-        resource_type: Some(file.resource_type.clone()),
+        resource_type: file.resource_type.clone(),
         url,
         count: Some(file.count),
         file_size: Some(file.bytes),

@@ -17,6 +17,8 @@ pub struct ExportSettings {
     pub checkpoint_millis: u64,
     /// Finished files whose last bytes are on their way to the disk while their part goes on. Default: 8.
     pub files_finishing_max: usize,
+    /// Files that make up a page of an export whose client allows partial manifests (M-27). Default: 10.
+    pub page_files: usize,
     /// How files in the store's outputs are compressed and hashed.
     pub outputs: OutputSettings,
     /// What is computed of plain files. Default: SHA-256, which `manifest.json` then has.
@@ -32,6 +34,7 @@ impl Default for ExportSettings {
             part_bytes: 1 << 30,
             checkpoint_millis: 100,
             files_finishing_max: 8,
+            page_files: 10,
             outputs: OutputSettings::default(),
             folder_hashing: Hashing::Sha256,
             folder_durability: Durability::Cached,

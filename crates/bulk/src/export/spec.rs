@@ -50,6 +50,12 @@ impl ExportSpec {
             file_bytes_max: FILE_BYTES_MAX,
         }
     }
+
+    /// The most text that a file holds: the server's own bound, or the client's `_maximumFileSize` where that is less.
+    pub(super) fn file_bytes(&self) -> u64 {
+        let wanted = self.request.file_bytes_max.unwrap_or(u64::MAX);
+        self.file_bytes_max.min(wanted).max(1)
+    }
 }
 
 /// Records an export as a job, durable when this returns; signal the runner's `Wake` afterwards.
@@ -76,6 +82,10 @@ pub async fn submit_export(
         ExportLevel::System | ExportLevel::AllPatients => {}
     }
     if let Target::Folder(folder) = &spec.target {
+        if spec.request.allow_partial_manifests {
+            let problem = "allowPartialManifests: the files of a folder appear all at once, at the end";
+            return Err(Error::new(ErrorKind::Invalid, problem));
+        }
         check_empty(folder)?;
     }
     let text = serde_json::to_vec(spec).map_err(|source| {
@@ -104,9 +114,6 @@ fn check_built(request: &ExportRequest) -> Result<()> {
             request.associated_data != AssociatedData::Default,
         ),
         ("organizeOutputBy", request.organize_output_by.is_some()),
-        ("allowPartialManifests", request.allow_partial_manifests),
-        ("_minimumFileSize", request.file_bytes_min.is_some()),
-        ("_maximumFileSize", request.file_bytes_max.is_some()),
         ("_dryRun", request.dry_run),
     ];
     match asked_for.iter().find(|(_, asked)| *asked) {

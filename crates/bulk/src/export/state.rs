@@ -11,6 +11,9 @@ use crate::{Error, ErrorKind, Result};
 /// Rows of a job that are read in one call.
 const ROWS_PER_READ: usize = 1_000;
 
+/// The keys of a job's rows from here on are pages; those below are parts.
+pub(super) const PAGE_ROWS: u64 = 1 << 32;
+
 /// What is fixed for the whole export, once made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
@@ -29,6 +32,9 @@ pub(super) struct Part {
     pub(super) text_bytes_max: u64,
     /// Its finished files, in order.
     pub(super) files: Vec<OutputFile>,
+    /// Which of `files`, by position, end within a block that goes on in the next one. Rising.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) continued: Vec<usize>,
     pub(super) next: Next,
 }
 
@@ -76,6 +82,7 @@ impl Part {
             work,
             text_bytes_max,
             files: Vec::new(),
+            continued: Vec::new(),
             next: Next::Start,
         }
     }
@@ -89,6 +96,7 @@ impl Part {
     /// Forgets all that was done.
     pub(super) fn restart(&mut self) {
         self.files.clear();
+        self.continued.clear();
         self.next = Next::Start;
     }
 
@@ -96,7 +104,8 @@ impl Part {
     pub(super) async fn load_all(context: &JobContext, count: usize) -> Result<Vec<Self>, JobError> {
         let mut parts: Vec<Self> = Vec::with_capacity(count);
         while parts.len() < count {
-            let rows = context.entries(parts.len() as u64, ROWS_PER_READ).await?;
+            let limit = ROWS_PER_READ.min(count - parts.len());
+            let rows = context.entries(parts.len() as u64, limit).await?;
             if rows.is_empty() {
                 return Err(unreadable().into());
             }

@@ -53,7 +53,7 @@ async fn files_are_split_by_size_and_filled() {
             .result
             .files
             .iter()
-            .filter(|file| file.resource_type == resource_type)
+            .filter(|file| file.resource_type.as_deref() == Some(resource_type))
             .collect();
         assert!(files.len() > 1, "{resource_type}");
         let expected = (1..=files.len()).map(|number| format!("{number}.{resource_type}.ndjson"));
@@ -65,6 +65,44 @@ async fn files_are_split_by_size_and_filled() {
             .skip(1)
             .all(|file| file.bytes > FILE_BYTES - 8_000);
         assert!(full, "only the last file has room for another resource");
+    }
+}
+
+/// Spec 1.3, `_maximumFileSize`: respected; the server's own bound holds where it is less.
+#[tokio::test(flavor = "multi_thread")]
+async fn maximum_file_size_is_kept_below_the_servers_own() {
+    let world = clinic().await;
+    for (wanted, bound) in [(12_000, 12_000), (1 << 40, FILE_BYTES)] {
+        let mut spec = small("");
+        spec.request.file_bytes_max = Some(wanted);
+        let exported = world.export(&spec).await;
+        let sizes = exported.result.files.iter().map(|file| file.bytes);
+        let largest = sizes.max().unwrap();
+        assert!((bound - 8_000..=bound).contains(&largest), "{largest}");
+    }
+}
+
+/// Spec 1.3, `_minimumFileSize`: only the last file of a type is shorter, also where a type would be cut into parts.
+#[tokio::test(flavor = "multi_thread")]
+async fn minimum_file_size_leaves_one_short_file_a_type() {
+    let world = clinic().await;
+    let settings = ExportSettings {
+        part_bytes: 1,
+        ..ExportSettings::default()
+    };
+    for (minimum, expect_one) in [(None, false), (Some(20_000), true)] {
+        let mut spec = small("");
+        spec.request.file_bytes_min = minimum;
+        let job = world.submit(&spec).await.unwrap();
+        let context = world.claim("export", &world.jobs(), &StopSignal::new()).await;
+        let result = world.handler_with(settings.clone()).run(&context).await.unwrap();
+        world.finish(&context, result.clone()).await;
+        let files = world.read(job, &result, &Target::Outputs).await.result.files;
+        let short = files.iter().filter(|file| file.bytes < 20_000);
+        let mut types: Vec<_> = short.map(|file| file.resource_type.clone()).collect();
+        let all = types.len();
+        types.dedup();
+        assert_eq!(types.len() == all, expect_one, "{types:?}");
     }
 }
 

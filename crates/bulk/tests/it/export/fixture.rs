@@ -213,7 +213,7 @@ impl World {
         Exported { job, result, texts }
     }
 
-    async fn read_output(&self, job: JobId, name: &str) -> Vec<u8> {
+    pub(super) async fn read_output(&self, job: JobId, name: &str) -> Vec<u8> {
         let name = OutputName::new(&job.to_string(), name).unwrap();
         let reader = self.store.outputs().open(&name).await.unwrap();
         let pieces: Vec<bytes::Bytes> = reader.stream(Encoding::Identity).try_collect().await.unwrap();
@@ -243,12 +243,13 @@ impl Exported {
                 let value: serde_json::Value = serde_json::from_str(line).unwrap();
                 assert_eq!(
                     value["resourceType"],
-                    file.resource_type.as_str(),
+                    file.resource_type.as_deref().unwrap(),
                     "{}",
                     file.name
                 );
                 let id = value["id"].as_str().unwrap_or_default().to_owned();
-                let repeated = found.insert((file.resource_type.clone(), id), line.to_owned());
+                let of_type = file.resource_type.clone().unwrap();
+                let repeated = found.insert((of_type, id), line.to_owned());
                 assert!(
                     repeated.is_none() || kind != FileKind::Output,
                     "{} repeats a resource",

@@ -10,5 +10,6 @@ mod files;
 mod fixture;
 mod groups;
 mod levels;
+mod pages;
 mod resume;
 mod since;
