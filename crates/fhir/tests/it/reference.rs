@@ -38,7 +38,7 @@ fn a_provenance_tells_its_targets_and_when_it_was_recorded() {
     let facts = ProvenanceFacts::read(text).unwrap();
     let targets: Vec<_> = facts.targets().map(|target| target.id).collect();
     assert_eq!(targets, ["1", "2"]);
-    assert_eq!(facts.recorded.unwrap().as_micros(), 1_577_836_800_000_000);
+    assert_eq!(facts.recorded.unwrap().micros(), 1_577_836_800_000_000);
     let without = ProvenanceFacts::read(b"{}").unwrap();
     assert!(without.recorded.is_none() && without.targets().next().is_none());
 }
