@@ -5,12 +5,14 @@
 
 mod calendar;
 mod http_date;
+mod partial;
 mod text;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::partial::Span;
 use self::{
     calendar::{Date, days_in_month},
     text::Text,

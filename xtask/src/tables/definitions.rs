@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::RootElement;
 
-const VERSION: &str = "4.0.1";
+/// The version of the definitions that count.
+pub(super) const VERSION: &str = "4.0.1";
 
 /// What the tables are made of.
 #[derive(Debug)]

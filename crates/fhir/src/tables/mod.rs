@@ -1,10 +1,12 @@
 //! What HL7's R4 (4.0.1) definitions say about each resource type, as static tables.
 //!
-//! [`TYPES`] holds one [`TypeRow`] per concrete resource type. `r4.rs` is written by `cargo xtask tables` from the
-//! published definitions and never by hand. Only what the code needs is in it: root elements and compartment paths,
-//! no data types, no value sets.
+//! [`TYPES`] holds one [`TypeRow`] per concrete resource type, [`parameters`] its search parameters. `r4.rs` and `parameters.rs` are
+//! written by `cargo xtask tables` from the published definitions and never by hand. Only what the code needs is in them: root
+//! elements, compartment paths and search parameters, no data types, no value sets.
 
+pub(crate) mod parameters;
 mod r4;
+pub(crate) mod search;
 
 pub(crate) use r4::TYPES;
 

@@ -8,3 +8,4 @@ mod ndjson;
 mod protocol;
 mod reference;
 mod sample;
+mod search;
