@@ -1,7 +1,8 @@
 //! What all requests share: [`App`].
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_jobs::{Clock, Entropy, JobId, Wake};
 use fhirhose_store::Store;
@@ -28,6 +29,8 @@ pub(crate) struct App {
     pub(crate) base_url: String,
     /// When the server started.
     pub(crate) started: Instant,
+    /// The CapabilityStatement, once somebody asked for it.
+    pub(crate) statement: OnceLock<Bytes>,
 }
 
 impl App {

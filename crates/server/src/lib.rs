@@ -10,6 +10,7 @@ mod answer;
 mod app;
 mod call;
 mod compact;
+mod conformance;
 mod download;
 mod error;
 mod listener;

@@ -110,6 +110,7 @@ impl Bound {
             started: Instant::from_micros(clock.now().as_micros()),
             settings: self.settings,
             base_url: self.base_url,
+            statement: std::sync::OnceLock::new(),
         });
         info!(address = %self.address, base_url = app.base_url, "serving");
         let answer = move |request| routes::answer(Arc::clone(&app), request);

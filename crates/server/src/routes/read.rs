@@ -7,8 +7,9 @@ use fhirhose_store::{Found, Resource, Sequence};
 use hyper::StatusCode;
 use hyper::header::{ETAG, IF_NONE_MATCH};
 
-use crate::answer;
+use crate::answer::{self, FHIR_JSON};
 use crate::call::{Answer, Call};
+use crate::conformance::definition;
 use crate::problem::Problem;
 use crate::resource::{describe, respond, tag};
 
@@ -24,7 +25,11 @@ pub(super) async fn read(call: Call) -> Answer {
         }
         Some(Found::Resource(Resource { text, version, .. })) => Ok(respond(StatusCode::OK, text, version)),
         Some(Found::Deleted(sequence)) => Err(deleted(sequence)),
-        None => Err(unknown()),
+        // What was never stored may come with the server.
+        None => match definition(resource_type, id.as_str(), &call.app.base_url) {
+            Some(built_in) => Ok(answer::text(StatusCode::OK, FHIR_JSON, built_in.to_string())),
+            None => Err(unknown()),
+        },
     }
 }
 

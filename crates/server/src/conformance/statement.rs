@@ -1,0 +1,123 @@
+//! The CapabilityStatement, made of what there is.
+
+use fhirhose_fhir::resource_type::ResourceType;
+use serde_json::{Map, Value, json};
+
+use super::operations::{Operation, Scope};
+use super::{BULK_DATA, COHORT_PROFILE};
+use crate::app::App;
+use crate::{RouteMethods, routes};
+
+/// What people have to know of exports (spec §4.5), one paragraph each.
+const DOCUMENTATION: &[&str] = &[
+    "Exports: `$export` (STU1 to STU3, GET and POST) and `$export-v4` (the STU4 ballot, POST) for the system, all patients, a Group, and \
+     one patient. Parameters are those of the OperationDefinitions of this server at `OperationDefinition/export`, `patient-export`, \
+     `group-export` and `patient-instance-export`, with `-v4` behind the name for STU4; unknown ones are refused, or left out and \
+     reported under `Prefer: handling=lenient`. Types are those of `rest.resource`; no profile is claimed or checked.",
+    "Levels: exports of patients and Groups hold the Patient compartment of FHIR R4 and Device by its `patient`. Inactive and former \
+     members of a Group are not exported; nested Groups are followed.",
+    "Helper resources: exports of patients and Groups add the Practitioner, PractitionerRole, Organization, Location, Medication and Device \
+     resources that exported resources refer to, each once, unless `_type` leaves their types out. `_since` and `_typeFilter` do not apply to them.",
+    "Formats: NDJSON, sent plain, as gzip or as zstd. Files are split by type and size, see `_maximumFileSize`; several files of a type are \
+     numbered. Files need no token. A type without resources has no file.",
+    "`_since` compares each resource's own `meta.lastUpdated`, not the patient's and not the Group's; what became of members who joined or \
+     left a Group since then is told in an OperationOutcome of the manifest. Deletions are listed as long as versions are kept.",
+    "`includeAssociatedData` takes LatestProvenanceResources and RelevantProvenanceResources. Without it, all Provenance of the level comes.",
+    "`_typeFilter` takes the search parameters listed at each type; result parameters, chaining and `_has` are refused.",
+    "`_dryRun=true` is an extension of this server: nothing is exported, and the answer is 200 with a Parameters resource that tells how \
+     many resources and bytes an export would have by type, and how long it would take.",
+];
+
+/// What is at a path without an operation: its pattern, its method, and the interactions that it means.
+const INTERACTIONS: &[(&str, &str, &[&str])] = &[
+    ("/fhir/{type}", "GET", &["search-type"]),
+    ("/fhir/{type}", "POST", &["create"]),
+    ("/fhir/{type}/{id}", "GET", &["read"]),
+    ("/fhir/{type}/{id}", "PUT", &["update"]),
+    ("/fhir/{type}/{id}", "PATCH", &["patch"]),
+    ("/fhir/{type}/{id}", "DELETE", &["delete"]),
+    ("/fhir/{type}/{id}/_history", "GET", &["history-instance"]),
+    ("/fhir/{type}/{id}/_history/{version}", "GET", &["vread"]),
+    ("/fhir", "POST", &["batch", "transaction"]),
+];
+
+/// Makes the CapabilityStatement.
+pub(crate) fn statement(app: &App) -> Value {
+    let routes = routes();
+    let rest = json!({
+        "mode": "server",
+        "documentation": DOCUMENTATION.join("\n\n"),
+        "security": { "description": "No authorization: the server listens on loopback addresses only." },
+        "resource": ResourceType::all().map(|name| resource(name, &routes, app)).collect::<Vec<_>>(),
+        "interaction": interactions(&routes, |pattern| pattern == "/fhir"),
+        "operation": operations(&routes, &app.base_url, |scope| scope == Scope::System),
+    });
+    json!({
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": app.started.to_string(),
+        "kind": "instance",
+        "instantiates": [format!("{BULK_DATA}/CapabilityStatement/bulk-data")],
+        "software": { "name": "fhirhose", "version": env!("CARGO_PKG_VERSION") },
+        "implementation": { "description": "fhirhose, the bulk FHIR engine", "url": app.base_url },
+        "fhirVersion": "4.0.1",
+        "format": ["json"],
+        "rest": [without_empty_lists(rest)],
+    })
+}
+
+fn resource(resource_type: ResourceType, routes: &[RouteMethods], app: &App) -> Value {
+    let name = resource_type.name();
+    let answers = |pattern: &str, method: &str| {
+        let at = |route: &RouteMethods| route.pattern == pattern && route.methods.contains(&method);
+        routes.iter().any(at)
+    };
+    let of_type = |scope: Scope<'_>| {
+        let of = [Scope::Type(name), Scope::Instance(name)];
+        of.contains(&scope) || [Scope::Type("{type}"), Scope::Instance("{type}")].contains(&scope)
+    };
+    let mut resource = json!({
+        "type": name,
+        "interaction": interactions(routes, |pattern| pattern.starts_with("/fhir/{type}")),
+        "versioning": "versioned",
+        "readHistory": answers("/fhir/{type}/{id}/_history", "GET"),
+        "updateCreate": true,
+        "conditionalCreate": false,
+        "conditionalRead": "not-match",
+        "conditionalUpdate": answers("/fhir/{type}", "PUT"),
+        "conditionalDelete": if answers("/fhir/{type}", "DELETE") { "single" } else { "not-supported" },
+        "operation": operations(routes, &app.base_url, of_type),
+    });
+    if resource_type == ResourceType::GROUP {
+        resource["supportedProfile"] = json!([COHORT_PROFILE]);
+    }
+    without_empty_lists(resource)
+}
+
+fn interactions(routes: &[RouteMethods], is_meant: impl Fn(&str) -> bool) -> Vec<Value> {
+    let mut codes = Vec::new();
+    for route in routes.iter().filter(|route| is_meant(route.pattern)) {
+        for (_, _, meant) in INTERACTIONS
+            .iter()
+            .filter(|(pattern, method, _)| *pattern == route.pattern && route.methods.contains(method))
+        {
+            codes.extend(meant.iter().map(|code| json!({ "code": code })));
+        }
+    }
+    codes
+}
+
+fn operations(routes: &[RouteMethods], base_url: &str, is_meant: impl Fn(Scope<'_>) -> bool) -> Vec<Value> {
+    let found = routes.iter().filter_map(Operation::of);
+    let meant = found.filter(|operation| is_meant(operation.scope));
+    meant.flat_map(|operation| operation.entries(base_url)).collect()
+}
+
+/// JSON of FHIR has no empty lists.
+fn without_empty_lists(value: Value) -> Value {
+    let is_kept = |(_, value): &(String, Value)| value.as_array().is_none_or(|list| !list.is_empty());
+    match value {
+        Value::Object(members) => Value::Object(members.into_iter().filter(is_kept).collect::<Map<_, _>>()),
+        other => other,
+    }
+}
