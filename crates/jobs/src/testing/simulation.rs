@@ -427,7 +427,7 @@ impl World {
     async fn pause_and_resume(&self, observed: &mut Observed, store: &dyn JobStore) {
         const PAUSE: Duration = Duration::from_secs(200);
         let now = self.clock.now();
-        if !observed.pause_at.is_some_and(|at| at <= now) {
+        if observed.pause_at.is_none_or(|at| at > now) {
             return;
         }
         if observed.paused {
