@@ -7,7 +7,7 @@ const BASE: &str = "https://fhir.example/r4/";
 fn written(text: &str) -> String {
     let mut out = Vec::new();
     match write_absolute(text.as_bytes(), BASE, &mut out) {
-        true => String::from_utf8(out).unwrap(),
+        true => String::from_utf8(out).expect("text"),
         false => text.to_owned(),
     }
 }
