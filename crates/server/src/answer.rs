@@ -42,6 +42,15 @@ pub(crate) fn text(status: StatusCode, content_type: &'static str, text: impl In
     response
 }
 
+/// Gives a response a text of this media type as its body.
+pub(crate) fn fill(response: &mut Response<Body>, content_type: &'static str, body: impl Into<Bytes>) {
+    let filled = text(response.status(), content_type, body);
+    *response.body_mut() = filled.into_body();
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+}
+
 /// Makes a response whose body comes piece by piece; an error in it cuts the connection, so that it cannot look whole.
 pub(crate) fn stream<E>(
     status: StatusCode,

@@ -1,6 +1,7 @@
 //! The CapabilityStatement, made of what there is.
 
 use fhirhose_fhir::resource_type::ResourceType;
+use fhirhose_fhir::search::{Parameter, parameters};
 use serde_json::{Map, Value, json};
 
 use super::operations::{Operation, Scope};
@@ -87,11 +88,22 @@ fn resource(resource_type: ResourceType, routes: &[RouteMethods], app: &App) -> 
         "conditionalUpdate": answers("/fhir/{type}", "PUT"),
         "conditionalDelete": if answers("/fhir/{type}", "DELETE") { "single" } else { "not-supported" },
         "operation": operations(routes, &app.base_url, of_type),
+        "searchParam": parameters(resource_type).map(|parameter| search_parameter(&parameter)).collect::<Vec<_>>(),
     });
     if resource_type == ResourceType::GROUP {
         resource["supportedProfile"] = json!([COHORT_PROFILE]);
     }
     without_empty_lists(resource)
+}
+
+/// Exports' `_typeFilter` and REST search take the same ones (T-10), so none is marked as of REST only.
+fn search_parameter(parameter: &Parameter) -> Value {
+    json!({
+        "name": parameter.code(),
+        "definition": parameter.definition(),
+        "type": parameter.kind(),
+        "documentation": parameter.documentation(),
+    })
 }
 
 fn interactions(routes: &[RouteMethods], is_meant: impl Fn(&str) -> bool) -> Vec<Value> {

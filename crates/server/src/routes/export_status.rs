@@ -1,21 +1,25 @@
 //! `$export-status/{job}`: how far an export is, its manifest, and its deletion (S-01 to S-14, D-01 to D-06).
 
-use fhirhose_bulk::export::{EXPORT, ExportResult, StatusTerms};
+use fhirhose_bulk::export::{EXPORT, ExportPage, ExportPages, StatusTerms};
+use fhirhose_fhir::outcome::IssueCode;
 use fhirhose_jobs::{JobRecord, JobState};
 use hyper::header::HeaderName;
 use hyper::{Response, StatusCode};
 
 use super::status;
-use crate::answer::{self, Body};
-use crate::app::REQUIRES_ACCESS_TOKEN;
+use crate::answer::{self, Body, JSON};
+use crate::app::{App, REQUIRES_ACCESS_TOKEN};
 use crate::call::{Answer, Call};
 use crate::problem::Problem;
 
 /// Answers 202 while the export goes on, its manifest when it is done, or why it failed.
+///
+/// Where the client allows partial manifests, a 202 has one as soon as there is one, and `?page=N` asks for page N (M-20 to M-27).
 pub(super) async fn status(call: Call) -> Answer {
     let job = status::job(&call, EXPORT).await?;
+    let page = page_number(&call)?;
     let terms = StatusTerms::parse(&job.spec)?;
-    let answered = poll(&call, &job, terms);
+    let answered = poll(&call.app, &job, terms, page).await;
     if !terms.separate_status {
         return answered;
     }
@@ -25,13 +29,46 @@ pub(super) async fn status(call: Call) -> Answer {
     }
 }
 
-fn poll(call: &Call, job: &JobRecord, terms: StatusTerms) -> Answer {
-    let files_url = call.app.job_url("$export-file", &job.id);
-    status::poll(&call.app, job, |result| {
-        let result = ExportResult::parse(result)?;
-        let manifest = result.manifest(REQUIRES_ACCESS_TOKEN, |file| format!("{files_url}/{}", file.name));
-        Ok::<_, Problem>(manifest.to_json(terms.wire))
+fn page_number(call: &Call) -> Result<usize, Problem> {
+    let given = call
+        .query()
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("page="));
+    let number = given.map_or(Some(1), |text| text.parse().ok());
+    number.filter(|number| *number > 0).ok_or_else(|| {
+        let text = "page: the number of a page is needed, from 1";
+        Problem::bad_request(IssueCode::Value, text)
     })
+}
+
+async fn poll(app: &App, job: &JobRecord, terms: StatusTerms, number: usize) -> Answer {
+    let is_running = matches!(job.state, JobState::Queued | JobState::Running);
+    let pages = if job.state == JobState::Succeeded || is_running && terms.allow_partial_manifests {
+        ExportPages::load(&app.store, job).await?
+    } else {
+        None
+    };
+    let page = pages.as_ref().and_then(|pages| pages.page(number));
+    let mut manifest = page.map(|page| manifest(app, job, terms, page));
+    let mut response = status::poll(app, job, |_| {
+        let no_page = || Problem::not_found("the manifest has no page of this number");
+        manifest.take().ok_or_else(no_page)
+    })?;
+    // Taken above by an export that is done.
+    if let Some(early) = manifest {
+        answer::fill(&mut response, JSON, early);
+    }
+    Ok(response)
+}
+
+fn manifest(app: &App, job: &JobRecord, terms: StatusTerms, page: ExportPage<'_>) -> String {
+    let files_url = app.job_url("$export-file", &job.id);
+    let mut manifest = page.manifest(REQUIRES_ACCESS_TOKEN, |file| format!("{files_url}/{}", file.name));
+    if page.has_next {
+        let status_url = app.job_url("$export-status", &job.id);
+        manifest.next = Some(format!("{status_url}?page={}", page.number + 1));
+    }
+    manifest.to_json(terms.wire)
 }
 
 /// Tells the status of the export in a header of its own: the answer itself went well (K-23, S-05, S-07, S-10).

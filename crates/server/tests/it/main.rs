@@ -14,6 +14,7 @@ mod interactions;
 mod kick_off;
 mod limits;
 mod metadata;
+mod pages;
 mod population;
 mod routes;
 mod serve;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::fixture::Server;
 use fhirhose_fhir::export_request::export_parameters;
 use fhirhose_fhir::resource_type::ResourceType;
+use fhirhose_fhir::search::Criteria;
 use fhirhose_server::RouteMethods;
 use serde_json::{Value, json};
 
@@ -140,6 +141,37 @@ async fn the_statement_lists_interactions_and_operations_exactly_as_the_routes_d
         Value::Null
     };
     assert_eq!(rest["interaction"], expected);
+}
+
+#[tokio::test]
+async fn the_search_parameters_of_each_type_are_those_that_filters_take_t_10() {
+    let server = Server::start().await;
+    let rest = rest(&server).await;
+    for resource_type in ResourceType::all() {
+        let listed = &resource(&rest, resource_type.name())["searchParam"];
+        let listed: Vec<&str> = listed
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|parameter| parameter["name"].as_str().expect("a name"))
+            .collect();
+        assert!(!listed.is_empty(), "{resource_type}");
+        for name in listed {
+            assert!(
+                Criteria::refusal(resource_type, name).is_none(),
+                "{resource_type} {name}"
+            );
+        }
+    }
+    let gender = resource(&rest, "Patient")["searchParam"].as_array().unwrap();
+    assert!(gender.iter().any(|parameter| {
+        parameter["name"] == "gender"
+            && parameter["type"] == "token"
+            && parameter["definition"]
+                .as_str()
+                .unwrap()
+                .starts_with("http://hl7.org/fhir/SearchParameter/")
+    }));
 }
 
 #[tokio::test]
