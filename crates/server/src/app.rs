@@ -8,12 +8,10 @@ use fhirhose_jobs::{Clock, Entropy, JobId, Wake};
 use fhirhose_store::Store;
 
 use crate::ServerSettings;
+use crate::polls::Polls;
 
 /// Whether manifests ask for a token at the files: there is no authorization, so there is none to ask for.
 pub(crate) const REQUIRES_ACCESS_TOKEN: bool = false;
-
-/// Who asks for a job while nobody has to say who he is.
-pub(crate) const ANYBODY: &str = "";
 
 /// What all requests share; fixed once the server runs.
 pub(crate) struct App {
@@ -23,6 +21,8 @@ pub(crate) struct App {
     pub(crate) entropy: Arc<dyn Entropy>,
     /// Signalled after a job was recorded or cancelled.
     pub(crate) wake: Wake,
+    /// How often clients poll.
+    pub(crate) polls: Polls,
     /// As they were given.
     pub(crate) settings: ServerSettings,
     /// The public FHIR base, without a slash at the end.

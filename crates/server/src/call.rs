@@ -17,6 +17,7 @@ use hyper::{Method, Response, StatusCode};
 
 use crate::answer::Body;
 use crate::app::App;
+use crate::listener::Peer;
 use crate::problem::Problem;
 
 /// What a route answers.
@@ -43,6 +44,13 @@ impl Call {
             arguments,
             body,
         }
+    }
+
+    /// Says who asks, as jobs and limits know clients. There is no authorization, so it is the address of the connection;
+    /// whatever tells clients apart later belongs here and nowhere else.
+    pub(crate) fn client(&self) -> String {
+        let peer = self.head.extensions.get::<Peer>();
+        peer.map_or_else(String::new, |peer| peer.0.to_string())
     }
 
     /// Gives a part of the path by its name in the route's pattern.

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,10 @@ use crate::answer::Body;
 
 /// How long to wait after a connection could not be accepted: mostly file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The address at the other end of a request's connection; an extension of each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// What a connection may ask for.
 pub(crate) struct Limits {
@@ -48,9 +53,10 @@ pub(crate) async fn listen<A, F>(
             accepted = accept(&listener, &places) => accepted,
         };
         match accepted {
-            Ok((stream, place)) => {
+            Ok((stream, peer, place)) => {
                 let connection = Connection {
                     stream,
+                    peer,
                     header_timeout: limits.header_timeout,
                     watcher: graceful.watcher(),
                     _place: place,
@@ -74,16 +80,17 @@ pub(crate) async fn listen<A, F>(
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> std::io::Result<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await;
     let place = place.expect("nobody closes the semaphore");
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
+    let (stream, address) = listener.accept().await?;
+    Ok((stream, Peer(address.ip().to_canonical()), place))
 }
 
 /// One connection with its place among those that may be open.
 struct Connection {
     stream: TcpStream,
+    peer: Peer,
     header_timeout: Duration,
     watcher: Watcher,
     _place: OwnedSemaphorePermit,
@@ -99,7 +106,9 @@ impl Connection {
         if let Err(error) = self.stream.set_nodelay(true) {
             debug!(%error, "a connection sends with delay");
         }
-        let service = service_fn(move |request| {
+        let peer = self.peer;
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
             let answered = answer(request);
             async move { Ok::<_, Infallible>(answered.await) }
         });

@@ -19,13 +19,17 @@ pub(crate) fn retry_after_secs(job: &JobRecord, now: Timestamp, secs_max: u64) -
 pub(crate) fn progress_text(job: &JobRecord) -> String {
     let progress = &job.progress;
     let mut text = match job.state {
+        _ if job.paused.is_some() => "paused by the operator".to_owned(),
         JobState::Queued if job.attempts == 0 => return "waiting for its turn".to_owned(),
         JobState::Queued => "waiting to be tried again".to_owned(),
         _ => "in progress".to_owned(),
     };
     if let Some(percent) = (progress.done.min(progress.total).saturating_mul(100)).checked_div(progress.total)
     {
-        text = format!("{percent}% complete");
+        text = match job.paused {
+            Some(_) => format!("{text}, {percent}% complete"),
+            None => format!("{percent}% complete"),
+        };
     }
     if !progress.note.is_empty() {
         text.push_str(", ");

@@ -18,6 +18,7 @@ use tracing::info;
 
 use crate::app::App;
 use crate::listener::{Limits, listen};
+use crate::polls::Polls;
 use crate::upkeep::{Nudging, Upkeep};
 use crate::{Error, ErrorKind, Result, ServerSettings, routes};
 
@@ -107,6 +108,7 @@ impl Bound {
             store: components.store,
             entropy: components.entropy,
             wake: runner.wake(),
+            polls: Polls::new(self.settings.polls_burst_max, self.settings.polls_tracked_max),
             started: Instant::from_micros(clock.now().as_micros()),
             settings: self.settings,
             base_url: self.base_url,
@@ -166,6 +168,8 @@ fn runner(components: &Components, settings: &ServerSettings, nudge: &Arc<Notify
         attempts_max: ATTEMPTS_MAX,
         drain_secs: settings.drain_secs,
         retention_secs: settings.retention_secs,
+        turn_secs: settings.turn_secs,
+        turn_secs_max: settings.turn_secs_max,
         ..RunnerSettings::new(&settings.worker, lanes)
     };
     let jobs: Arc<dyn JobStore> = Arc::clone(store.catalog()) as Arc<dyn JobStore>;

@@ -52,8 +52,22 @@ pub struct ServerSettings {
     pub connections_max: usize,
     /// Jobs of one kind that may wait to be run; further kick-offs get 429 (K-43). Default: 100.
     pub jobs_queued_max: usize,
+    /// Jobs of one client that wait, run or are paused at a time; further kick-offs get 429 (K-43). Default: 50.
+    pub jobs_live_per_client_max: usize,
+    /// Jobs of all clients that wait, run or are paused at a time; further kick-offs get 429 (K-43). Default: 500.
+    pub jobs_live_max: usize,
+    /// Jobs that are kept, ended ones too; further kick-offs get 429 until some have expired. Default: 10,000.
+    pub jobs_kept_max: usize,
+    /// How long a job runs before it gives its place to one that waits, in seconds; doubled each time. Default: 5.
+    pub turn_secs: u64,
+    /// The longest such turn, in seconds. Default: 60.
+    pub turn_secs_max: u64,
     /// The longest `Retry-After` of a poll, in seconds. Default: 30.
     pub retry_after_secs_max: u64,
+    /// Polls of one job by one client that may come sooner than they were told to; further ones get 429 (S-04). Default: 10.
+    pub polls_burst_max: u32,
+    /// Pairs of a client and a job whose polls are counted at a time; the oldest is forgotten. Default: 10,000.
+    pub polls_tracked_max: usize,
     /// How long an ended job and its files are kept, in seconds. Default: 24 hours.
     pub retention_secs: u64,
     /// How often the store is asked whether a flush or compaction is due, in seconds; after each import comes earlier. Default: 10.
@@ -88,7 +102,14 @@ impl Default for ServerSettings {
             body_timeout_secs: 60,
             connections_max: 1024,
             jobs_queued_max: 100,
+            jobs_live_per_client_max: 50,
+            jobs_live_max: 500,
+            jobs_kept_max: 10_000,
+            turn_secs: 5,
+            turn_secs_max: 60,
             retry_after_secs_max: 30,
+            polls_burst_max: 10,
+            polls_tracked_max: 10_000,
             retention_secs: 24 * 60 * 60,
             maintenance_secs: 10,
             drain_secs: 30,
@@ -103,7 +124,8 @@ impl Default for ServerSettings {
 }
 
 impl ServerSettings {
-    /// Makes settings for tests: any free port of this machine, and a small machine's share of threads.
+    /// Makes settings for tests: any free port of this machine, a small machine's share of threads, and polls as often as a test
+    /// in a hurry likes.
     pub fn for_testing() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -111,6 +133,7 @@ impl ServerSettings {
                 chunk_bytes: 1 << 20,
                 ..ImportSettings::with_threads(2)
             },
+            polls_burst_max: 1_000_000,
             ..Self::default()
         }
     }
@@ -132,6 +155,12 @@ impl ServerSettings {
             ("body_timeout_secs", self.body_timeout_secs),
             ("connections_max", self.connections_max as u64),
             ("jobs_queued_max", self.jobs_queued_max as u64),
+            ("jobs_live_per_client_max", self.jobs_live_per_client_max as u64),
+            ("jobs_live_max", self.jobs_live_max as u64),
+            ("jobs_kept_max", self.jobs_kept_max as u64),
+            ("turn_secs", self.turn_secs),
+            ("polls_burst_max", u64::from(self.polls_burst_max)),
+            ("polls_tracked_max", self.polls_tracked_max as u64),
             ("retry_after_secs_max", self.retry_after_secs_max),
             ("retention_secs", self.retention_secs),
             ("maintenance_secs", self.maintenance_secs),

@@ -9,7 +9,6 @@ use hyper::header::HeaderName;
 use super::status::{accepted, check_room};
 use crate::HeaderMode;
 use crate::answer;
-use crate::app::ANYBODY;
 use crate::call::{Answer, Call, not_acceptable};
 use crate::problem::Problem;
 
@@ -60,15 +59,15 @@ pub(super) async fn patient_v4(call: Call) -> Answer {
 /// Checks headers and parameters, records the job, and answers 202: the job is durable then.
 async fn kick_off(call: Call, level: ExportLevel, wire: Wire) -> Answer {
     check_headers(&call)?;
-    let app = call.app.clone();
+    let (app, client) = (call.app.clone(), call.client());
     let request = request(call, level, wire).await?;
     let separate_status = request.separate_status;
-    check_room(&app, EXPORT).await?;
+    check_room(&app, &client, EXPORT).await?;
     let spec = ExportSpec {
         file_bytes_max: app.settings.export_file_bytes_max,
         ..ExportSpec::new(request, Target::Outputs)
     };
-    let job = submit_export(&app.store, &spec, ANYBODY, &*app.entropy).await?;
+    let job = submit_export(&app.store, &spec, &client, &*app.entropy).await?;
     let mut response = accepted(&app, "$export-status", &job);
     if separate_status {
         let applied = HeaderName::from_static("preference-applied");

@@ -19,7 +19,7 @@ pub(super) async fn status(call: Call) -> Answer {
     let job = status::job(&call, EXPORT).await?;
     let page = page_number(&call)?;
     let terms = StatusTerms::parse(&job.spec)?;
-    let answered = poll(&call.app, &job, terms, page).await;
+    let answered = poll(&call, &job, terms, page).await;
     if !terms.separate_status {
         return answered;
     }
@@ -41,7 +41,8 @@ fn page_number(call: &Call) -> Result<usize, Problem> {
     })
 }
 
-async fn poll(app: &App, job: &JobRecord, terms: StatusTerms, number: usize) -> Answer {
+async fn poll(call: &Call, job: &JobRecord, terms: StatusTerms, number: usize) -> Answer {
+    let app: &App = &call.app;
     let is_running = matches!(job.state, JobState::Queued | JobState::Running);
     let pages = if job.state == JobState::Succeeded || is_running && terms.allow_partial_manifests {
         ExportPages::load(&app.store, job).await?
@@ -50,6 +51,10 @@ async fn poll(app: &App, job: &JobRecord, terms: StatusTerms, number: usize) -> 
     };
     let page = pages.as_ref().and_then(|pages| pages.page(number));
     let mut manifest = page.map(|page| manifest(app, job, terms, page));
+    // Whoever goes from page to page finds something new each time; that is no polling.
+    if manifest.is_none() || number == 1 {
+        status::check_pace(call, job)?;
+    }
     let mut response = status::poll(app, job, |_| {
         let no_page = || Problem::not_found("the manifest has no page of this number");
         manifest.take().ok_or_else(no_page)

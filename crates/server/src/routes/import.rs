@@ -7,16 +7,15 @@ use fhirhose_bulk::{Error, ErrorKind};
 use fhirhose_fhir::import_request::parse_import_request;
 
 use super::status::{accepted, check_room};
-use crate::app::ANYBODY;
 use crate::call::{Answer, Call};
 use crate::sources::locate;
 
 /// Answers 202: the job is durable then. It asks for no `Accept` and no `Prefer`: an import is never anything but asynchronous.
 pub(super) async fn kick_off(call: Call) -> Answer {
-    let (app, url) = (call.app.clone(), call.request_url());
+    let (app, url, client) = (call.app.clone(), call.request_url(), call.client());
     let body = call.json_body().await?;
     let request = parse_import_request(&body, &url)?;
-    check_room(&app, IMPORT).await?;
+    check_room(&app, &client, IMPORT).await?;
     let for_disk = Arc::clone(&app);
     let located = tokio::task::spawn_blocking(move || {
         ImportSpec::of_request(request, |url| locate(&for_disk.settings, url))
@@ -24,6 +23,6 @@ pub(super) async fn kick_off(call: Call) -> Answer {
     let spec = located
         .await
         .map_err(|panic| Error::new(ErrorKind::Storage, "looking at the inputs").with_source(panic))??;
-    let job = submit_import(&app.store, spec, ANYBODY, &*app.entropy).await?;
+    let job = submit_import(&app.store, spec, &client, &*app.entropy).await?;
     Ok(accepted(&app, "$import-status", &job))
 }

@@ -9,6 +9,7 @@ use crate::call::{Answer, Call};
 /// Answers 202 while the import goes on, its report when it is done, or why it failed.
 pub(super) async fn status(call: Call) -> Answer {
     let job = status::job(&call, IMPORT).await?;
+    status::check_pace(&call, &job)?;
     let links = ReportLinks {
         files_url: call.app.job_url("$import-file", &job.id) + "/",
         requires_access_token: REQUIRES_ACCESS_TOKEN,

@@ -9,6 +9,8 @@ mod health;
 mod import;
 mod import_file;
 mod import_status;
+mod job;
+mod jobs;
 mod metadata;
 mod path;
 mod read;
@@ -51,6 +53,26 @@ static ROUTES: &[Route] = &[
             (Method::GET, |call| Box::pin(health::health(call))),
             (Method::HEAD, |call| Box::pin(health::health(call))),
         ],
+    },
+    Route {
+        pattern: "/jobs",
+        endpoints: &[(Method::GET, |call| Box::pin(jobs::list(call)))],
+    },
+    Route {
+        pattern: "/jobs/{job}",
+        endpoints: &[(Method::GET, |call| Box::pin(job::show(call)))],
+    },
+    Route {
+        pattern: "/jobs/{job}/pause",
+        endpoints: &[(Method::POST, |call| Box::pin(job::pause(call)))],
+    },
+    Route {
+        pattern: "/jobs/{job}/resume",
+        endpoints: &[(Method::POST, |call| Box::pin(job::resume(call)))],
+    },
+    Route {
+        pattern: "/jobs/{job}/cancel",
+        endpoints: &[(Method::POST, |call| Box::pin(job::cancel(call)))],
     },
     Route {
         pattern: "/fhir/metadata",

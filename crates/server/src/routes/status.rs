@@ -1,8 +1,11 @@
 //! What the status endpoints of exports and imports have in common: finding the job, telling how far it is, deleting it.
 
+use std::time::Duration;
+
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::outcome::{IssueCode, OperationOutcome};
 use fhirhose_jobs::{Failure, JobFilter, JobId, JobRecord, JobState};
+use fhirhose_store::MAINTENANCE;
 use hyper::header::{EXPIRES, HeaderName, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
@@ -15,21 +18,62 @@ use crate::problem::Problem;
 /// How long a client whose kick-off was refused for want of room waits, in seconds.
 const FULL_RETRY_AFTER: &str = "30";
 
-/// Refuses a kick-off while too many jobs of its kind wait (K-43).
-pub(super) async fn check_room(app: &App, kind: &str) -> Result<(), Problem> {
-    let jobs_max = app.settings.jobs_queued_max;
-    let filter = JobFilter {
-        state: Some(JobState::Queued),
-        kind: Some(kind.to_owned()),
-        limit: Some(jobs_max),
-        ..JobFilter::default()
-    };
-    if app.store.catalog().jobs(&filter).await?.len() < jobs_max {
+/// Refuses a kick-off while too many jobs wait, live or are kept (K-43).
+pub(super) async fn check_room(app: &App, client: &str, kind: &str) -> Result<(), Problem> {
+    let settings = &app.settings;
+    let jobs = app.store.catalog().jobs(&JobFilter::default()).await?;
+    let asked: Vec<&JobRecord> = jobs.iter().filter(|job| job.kind != MAINTENANCE).collect();
+    let count = |counts: &dyn Fn(&JobRecord) -> bool| asked.iter().filter(|job| counts(job)).count();
+    let is_live = |job: &JobRecord| !job.state.is_ended();
+    let waits = |job: &JobRecord| job.state == JobState::Queued && job.kind == kind;
+    let limits = [
+        (
+            count(&|job| is_live(job) && job.owner == client),
+            settings.jobs_live_per_client_max,
+            "jobs of this client are waiting or running already",
+        ),
+        (
+            count(&waits),
+            settings.jobs_queued_max,
+            "jobs of this kind are waiting already",
+        ),
+        (
+            count(&is_live),
+            settings.jobs_live_max,
+            "jobs are waiting or running already",
+        ),
+        (
+            count(&|_| true),
+            settings.jobs_kept_max,
+            "jobs are kept already; delete those that are no longer needed",
+        ),
+    ];
+    match limits.into_iter().find(|(jobs, jobs_max, _)| jobs >= jobs_max) {
+        None => Ok(()),
+        Some((_, jobs_max, text)) => {
+            let text = format!("{jobs_max} {text}; try again later");
+            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, IssueCode::Throttled, text);
+            Err(problem.with_header(RETRY_AFTER, FULL_RETRY_AFTER))
+        }
+    }
+}
+
+/// Counts a poll, and refuses it when the client asks far more often than it was told to (S-04). The job does not notice.
+pub(super) fn check_pace(call: &Call, job: &JobRecord) -> Result<(), Problem> {
+    let (app, client) = (&call.app, call.client());
+    if job.state.is_ended() {
+        app.polls.forget(&client, job.id);
         return Ok(());
     }
-    let text = format!("{jobs_max} jobs of this kind are waiting already; try again later");
-    let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, IssueCode::Throttled, text);
-    Err(problem.with_header(RETRY_AFTER, FULL_RETRY_AFTER))
+    let now = app.clock().now();
+    let told = retry_after_secs(job, now, app.settings.retry_after_secs_max);
+    let counted = app.polls.count(&client, job.id, now, Duration::from_secs(told));
+    counted.map_err(|wait| {
+        let text = "the status is asked too often; the job goes on";
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, IssueCode::Throttled, text);
+        let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        problem.with_header(RETRY_AFTER, secs.to_string())
+    })
 }
 
 /// Answers a kick-off: 202 with the absolute status URL (K-40), and a body that says so too (K-41).

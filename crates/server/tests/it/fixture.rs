@@ -244,15 +244,24 @@ impl Held {
         Self::take_with(store, kind, b"{}").await
     }
 
+    /// The same for a job of this client.
+    pub(crate) async fn take_of(store: &Store, kind: &str, client: &str) -> Self {
+        Self::record(store, kind, (client, b"{}")).await
+    }
+
     /// The same with a specification.
     pub(crate) async fn take_with(store: &Store, kind: &str, spec: &[u8]) -> Self {
+        Self::record(store, kind, ("", spec)).await
+    }
+
+    async fn record(store: &Store, kind: &str, (client, spec): (&str, &[u8])) -> Self {
         let now = SystemClock.now();
         let id = JobId::random(&SystemEntropy);
         let job = NewJob {
             id,
             kind: kind.to_owned(),
             spec: spec.to_vec(),
-            owner: String::new(),
+            owner: client.to_owned(),
             created: now,
         };
         store.catalog().create(job).await.expect("a new job");
@@ -278,6 +287,12 @@ impl Held {
             .release(&self.lease, why)
             .await
             .expect("the lease holds");
+    }
+
+    /// Writes a checkpoint.
+    pub(crate) async fn checkpoint(&self, store: &Store, write: Checkpoint) {
+        let written = store.catalog().checkpoint(&self.lease, write).await;
+        written.expect("the lease holds");
     }
 
     pub(crate) async fn progress(&self, store: &Store, progress: Progress) {

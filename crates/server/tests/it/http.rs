@@ -1,6 +1,6 @@
 //! A bare HTTP client: it sends exactly the headers that a test names, and `Host`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -10,11 +10,12 @@ use hyper::header::HOST;
 use hyper::{HeaderMap, Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 
 /// A request in the making.
 pub(crate) struct Ask {
     address: SocketAddr,
+    from: Option<IpAddr>,
     method: Method,
     target: String,
     headers: Vec<(String, String)>,
@@ -32,11 +33,18 @@ impl Ask {
     pub(crate) fn new(address: SocketAddr, method: Method, target: &str) -> Self {
         Self {
             address,
+            from: None,
             method,
             target: target.to_owned(),
             headers: vec![(HOST.to_string(), address.to_string())],
             body: Bytes::new(),
         }
+    }
+
+    /// Asks from another address of this machine, as another client.
+    pub(crate) fn from(self, address: &str) -> Self {
+        let from = Some(address.parse().expect("an address"));
+        Self { from, ..self }
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
@@ -63,9 +71,13 @@ impl Ask {
 
     /// Sends it and gives the response with its body still to come.
     pub(crate) async fn open(self) -> Response<Incoming> {
-        let stream = TcpStream::connect(self.address)
-            .await
-            .expect("the server listens");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        if let Some(from) = self.from {
+            socket
+                .bind(SocketAddr::new(from, 0))
+                .expect("an address of this machine");
+        }
+        let stream = socket.connect(self.address).await.expect("the server listens");
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .expect("a connection");

@@ -14,6 +14,8 @@ mod interactions;
 mod kick_off;
 mod limits;
 mod metadata;
+mod operator;
+mod pace;
 mod pages;
 mod population;
 mod routes;

@@ -7,6 +7,11 @@ use crate::fixture::Server;
 /// The whole surface. A change here is a change of what users see.
 const SURFACE: &[(&str, &str)] = &[
     ("/health", "GET, HEAD"),
+    ("/jobs", "GET"),
+    ("/jobs/{job}", "GET"),
+    ("/jobs/{job}/pause", "POST"),
+    ("/jobs/{job}/resume", "POST"),
+    ("/jobs/{job}/cancel", "POST"),
     ("/fhir/metadata", "GET, HEAD"),
     ("/fhir/$export", "GET, POST"),
     ("/fhir/Patient/$export", "GET, POST"),
