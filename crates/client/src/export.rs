@@ -180,14 +180,14 @@ impl Export {
     }
 }
 
-async fn send(request: reqwest::RequestBuilder, place: &str) -> Result<reqwest::Response> {
+pub(crate) async fn send(request: reqwest::RequestBuilder, place: &str) -> Result<reqwest::Response> {
     request
         .send()
         .await
         .map_err(|source| Error::transport(format!("asking {place}"), source))
 }
 
-async fn read_all(response: reqwest::Response, place: &str) -> Result<Vec<u8>> {
+pub(crate) async fn read_all(response: reqwest::Response, place: &str) -> Result<Vec<u8>> {
     let (mut stream, mut body) = (response.bytes_stream(), Vec::new());
     while let Some(chunk) = stream.next().await {
         body.extend_from_slice(
@@ -204,7 +204,7 @@ async fn read_all(response: reqwest::Response, place: &str) -> Result<Vec<u8>> {
 }
 
 /// Turns an answer that is not the one hoped for into an error with the server's first issue, if it gives one.
-async fn refusal(response: reqwest::Response, place: &str) -> Error {
+pub(crate) async fn refusal(response: reqwest::Response, place: &str) -> Error {
     let status = response.status();
     let body = read_all(response, place).await.unwrap_or_default();
     let said = fhirhose_fhir::outcome::OperationOutcome::parse(&body).ok();

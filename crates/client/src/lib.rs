@@ -1,6 +1,7 @@
 //! A Data Consumer's client: fetches what lies behind a URL, kicks off exports, polls them, downloads and proves their files.
 //!
-//! [`Http`] is the connection with its limits; [`Http::fetch`] gives the bytes as they were sent, from any offset. [`Export`] is one
+//! [`Http`] is the connection with its limits; [`Http::fetch`] gives the bytes as they were sent, from any offset. [`Operator`] looks after the
+//! jobs of a fhirhose server. [`Export`] is one
 //! export on a server: [`Export::kick_off`], [`Export::poll`], [`Export::download`], [`Export::delete`].
 //! It does not decide how often to try again: its callers do, by [`ErrorKind`].
 //!
@@ -21,8 +22,10 @@
 mod error;
 mod export;
 mod http;
+mod operator;
 mod retry_after;
 
 pub use error::{Error, ErrorKind, Result};
 pub use export::{Downloaded, Export, Poll};
 pub use http::{ByteStream, Fetched, Http, HttpSettings};
+pub use operator::{JobAction, Operator};

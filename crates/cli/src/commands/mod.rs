@@ -3,6 +3,7 @@
 pub(crate) mod demo;
 pub(crate) mod export;
 pub(crate) mod generate;
+pub(crate) mod jobs;
 pub(crate) mod load;
 pub(crate) mod serve;
 pub(crate) mod store;
@@ -20,6 +21,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Load(load) => runtime()?.block_on(load.run()),
         Command::Export(export) => runtime()?.block_on(export.run()),
         Command::Serve(serve) => runtime()?.block_on(serve.run()),
+        Command::Jobs(jobs) => runtime()?.block_on(jobs.run()),
         Command::Store(store) => runtime()?.block_on(store.run()),
     }
 }

@@ -60,6 +60,30 @@ pub(crate) struct Serve {
     #[arg(long, env = "FHIRHOSE_RETENTION_SECS", default_value_t = 24 * 60 * 60, value_name = "SECONDS")]
     retention_secs: u64,
 
+    /// Jobs of one client that may wait or run; further kick-offs get 429
+    #[arg(long, env = "FHIRHOSE_CLIENT_JOBS_MAX", value_name = "JOBS")]
+    client_jobs_max: Option<usize>,
+
+    /// Jobs of all clients that may wait or run; further kick-offs get 429
+    #[arg(long, env = "FHIRHOSE_JOBS_MAX", value_name = "JOBS")]
+    jobs_max: Option<usize>,
+
+    /// Jobs that are kept, finished ones too; further kick-offs get 429
+    #[arg(long, env = "FHIRHOSE_JOBS_KEPT_MAX", value_name = "JOBS")]
+    jobs_kept_max: Option<usize>,
+
+    /// Polls that may come at once, sooner than Retry-After tells; further ones get 429
+    #[arg(long, env = "FHIRHOSE_POLLS_BURST_MAX", value_name = "POLLS")]
+    polls_burst_max: Option<u32>,
+
+    /// How long a job runs before it lets waiting ones go first, in seconds; doubled each time, up to a minute
+    #[arg(long, env = "FHIRHOSE_TURN_SECS", value_name = "SECONDS")]
+    turn_secs: Option<u64>,
+
+    /// Exports that run at a time
+    #[arg(long, env = "FHIRHOSE_EXPORTS_PARALLEL", value_name = "JOBS")]
+    exports_parallel: Option<usize>,
+
     /// Text of one import chunk, in bytes: one run, one commit
     #[arg(long, env = "FHIRHOSE_CHUNK_BYTES", value_name = "BYTES")]
     chunk_bytes: Option<usize>,
@@ -135,6 +159,7 @@ impl Serve {
                 .with_context(|| format!("opening the import root {}", root.display()))?;
             settings.import_root = Some(root);
         }
+        self.set_limits(&mut settings);
         if let Some(bytes) = self.chunk_bytes {
             settings.import.chunk_bytes = bytes;
         }
@@ -142,6 +167,17 @@ impl Serve {
             settings.export_file_bytes_max = bytes;
         }
         Ok(settings)
+    }
+
+    /// Takes over the limits that are given; the others keep their defaults.
+    fn set_limits(&self, settings: &mut ServerSettings) {
+        let set = |setting: &mut usize, given: Option<usize>| *setting = given.unwrap_or(*setting);
+        set(&mut settings.jobs_live_per_client_max, self.client_jobs_max);
+        set(&mut settings.jobs_live_max, self.jobs_max);
+        set(&mut settings.jobs_kept_max, self.jobs_kept_max);
+        set(&mut settings.exports_parallel, self.exports_parallel);
+        settings.polls_burst_max = self.polls_burst_max.unwrap_or(settings.polls_burst_max);
+        settings.turn_secs = self.turn_secs.unwrap_or(settings.turn_secs);
     }
 }
 

@@ -440,6 +440,8 @@ impl Server<'_> {
         let mut line = vec!["serve", "--listen", &listen, "--data", text(&self.data)];
         line.extend(["--import-root", text(&root), "--chunk-bytes", CHUNK_BYTES]);
         line.extend(["--file-bytes-max", FILE_BYTES_MAX]);
+        // Looking far more often than told is what this test is about.
+        line.extend(["--polls-burst-max", "1000000"]);
         let mut child = start(&line, &log);
         wait_for_health(&mut child, self.port);
         child

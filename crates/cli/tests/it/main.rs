@@ -5,5 +5,6 @@
 )]
 
 mod commands;
+mod jobs;
 mod kill;
 mod sample;

@@ -1,0 +1,123 @@
+//! `fhirhose jobs` against a running server, by the real binary.
+
+use crate::kill::{free_port, wait_for_health};
+use crate::sample::{run, start, succeed};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Child;
+
+/// A server over a small store, ended with the test.
+struct Server {
+    child: Child,
+    url: String,
+    port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    fn start(more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        std::fs::write(
+            at("Patient.ndjson"),
+            "{\"resourceType\":\"Patient\",\"id\":\"p1\"}\n",
+        )
+        .unwrap();
+        succeed(&["load", "--data", &at("store"), &at("Patient.ndjson")]);
+        let port = free_port();
+        let (listen, store) = (format!("127.0.0.1:{port}"), at("store"));
+        let mut line = vec!["serve", "--data", &store, "--listen", &listen];
+        line.extend(more);
+        let mut child = start(&line);
+        wait_for_health(&mut child, port);
+        Self {
+            child,
+            url: format!("http://{listen}"),
+            port,
+            _folder: folder,
+        }
+    }
+
+    /// Kicks an export off and gives the answer as it came.
+    fn kick_off(&self) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let head = "GET /fhir/$export HTTP/1.1\r\nHost: localhost\r\nAccept: application/fhir+json\r\n\
+                    Prefer: respond-async\r\nConnection: close\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn jobs(&self, arguments: &[&str]) -> String {
+        let mut line = vec!["jobs"];
+        line.extend(arguments);
+        line.extend(["--server", &self.url]);
+        String::from_utf8(succeed(&line).stdout).unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let mut line = arguments.to_vec();
+        line.push("--json");
+        serde_json::from_str(&self.jobs(&line)).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself; then the test has failed already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn jobs_are_listed_and_shown() {
+    let server = Server::start(&[]);
+    assert!(server.kick_off().starts_with("HTTP/1.1 202"), "it is accepted");
+    let list = server.json(&["list", "--kind", "export"]);
+    let id = list["jobs"][0]["id"].as_str().unwrap();
+    assert_eq!(list["jobs"][0]["client"], "127.0.0.1");
+    let table = server.jobs(&["list", "--limit", "10"]);
+    assert!(table.starts_with("id\tkind\tstate\tclient"), "{table}");
+    assert!(table.contains(id), "{table}");
+    let shown = server.jobs(&["show", id]);
+    assert!(shown.contains(&format!("id\t{id}\n")), "{shown}");
+    assert_eq!(server.json(&["show", id])["kind"], "export");
+    assert_eq!(
+        server.json(&["list", "--state", "paused"])["jobs"],
+        Value::Array(Vec::new())
+    );
+}
+
+#[test]
+fn a_jobs_action_that_is_refused_says_why() {
+    let server = Server::start(&[]);
+    let id = "0123456789abcdef0123456789abcdef";
+    for action in ["show", "pause", "resume", "cancel"] {
+        let output = run(&["jobs", action, id, "--server", &server.url]);
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("404") && said.contains("no such job"), "{said}");
+        assert!(output.stdout.is_empty());
+    }
+    let output = run(&["jobs", "list", "--state", "unheard", "--server", &server.url]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("the states are"), "{said}");
+}
+
+#[test]
+fn limits_of_the_settings_file_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("fhirhose.toml");
+    std::fs::write(&file, "[serve]\njobs-kept-max = 1\n").unwrap();
+    // The load counts: its job is kept.
+    let server = Server::start(&["--config", file.to_str().unwrap()]);
+    let answer = server.kick_off();
+    assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    assert!(
+        answer.to_ascii_lowercase().contains("retry-after: 30"),
+        "{answer}"
+    );
+}
