@@ -14,6 +14,7 @@ mod outside_input;
 mod parameters;
 mod prefer;
 mod range;
+mod type_filters;
 
 use fhirhose_fhir::outcome::OperationOutcome;
 
