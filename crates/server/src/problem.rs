@@ -196,6 +196,15 @@ mod tests {
     }
 
     #[test]
+    fn a_poll_that_fails_without_the_job_is_transient_s_08() {
+        let error = fhirhose_jobs::Error::new(JobsKind::Unavailable, "the job store is away");
+        let problem = Problem::from(error);
+        assert_eq!(problem.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(problem.outcome.issues[0].code, IssueCode::Transient);
+        assert!(problem.headers.iter().any(|(name, _)| name == RETRY_AFTER));
+    }
+
+    #[test]
     fn an_internal_error_tells_the_log_more_than_the_client() {
         let below = std::io::Error::other("disk 7 is on fire");
         let error = fhirhose_store::Error::io("reading run a", below);

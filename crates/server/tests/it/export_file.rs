@@ -4,6 +4,7 @@ use std::io::Read;
 
 use http_body_util::BodyExt;
 use hyper::Method;
+use sha2::Digest;
 
 use crate::fixture::Server;
 use crate::http::Ask;
@@ -84,6 +85,19 @@ async fn the_encoding_is_what_the_client_takes_f_08() {
         tags.iter().all(|tag| tag.starts_with('"')),
         "strong tags: {tags:?}"
     );
+}
+
+#[tokio::test]
+async fn the_manifest_proves_each_file_whole_f_16() {
+    let server = Server::populated().await;
+    let (_, manifest) = server.export("$export").await;
+    for file in manifest["output"].as_array().unwrap() {
+        let said = &file["extension"]["https://dpc.cms.gov/checksum"]["valueString"];
+        let text = server.get(file["url"].as_str().unwrap()).await.body;
+        let digest = sha2::Sha256::digest(&text);
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(said.as_str().unwrap(), format!("sha256:{hex}"));
+    }
 }
 
 #[tokio::test]

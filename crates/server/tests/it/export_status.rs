@@ -13,7 +13,7 @@ use crate::fixture::{Held, Server, memory_store};
 const KEPT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn a_running_export_answers_202_with_progress_and_integer_retry_after_s_01_s_05() {
+async fn a_running_export_answers_202_with_progress_and_integer_retry_after_s_01_s_03_s_05() {
     let store = memory_store();
     let held = Held::take(&store, "export").await;
     let progress = Progress {

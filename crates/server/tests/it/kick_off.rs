@@ -104,8 +104,11 @@ async fn the_headers_of_the_standard_are_required_k_20_k_21() {
         .send()
         .await
         .refusal(400);
-    let post = server.ask(Method::POST, "/fhir/$export").json(&parameters(&[]));
-    post.send().await.refusal(400);
+    let post = || server.ask(Method::POST, "/fhir/$export").json(&parameters(&[]));
+    let both = post().send().await.refusal(400);
+    assert!(both.contains("Accept") && both.contains("Prefer"), "{both}");
+    assert!(prefer(post()).send().await.refusal(400).contains("Accept"));
+    assert!(accept(post()).send().await.refusal(400).contains("Prefer"));
     prefer(get())
         .header("accept", "text/html")
         .send()
@@ -124,6 +127,8 @@ async fn the_headers_of_the_standard_are_required_k_20_k_21() {
 async fn missing_headers_are_taken_for_granted_when_the_operator_says_so_k_20_k_21() {
     let server = Server::start_with(|settings| settings.headers = HeaderMode::Default).await;
     assert_eq!(server.get("/fhir/$export").await.status, 202);
+    let post = server.ask(Method::POST, "/fhir/$export").json(&parameters(&[]));
+    assert_eq!(post.send().await.status, 202);
     let html = server
         .ask(Method::GET, "/fhir/$export")
         .header("accept", "text/html");
@@ -208,10 +213,9 @@ async fn a_lenient_client_gets_what_is_supported_and_hears_of_the_rest_k_22_t_11
     let both = names(&["Patient/p1", "Patient/p2"]);
     assert_eq!(server.names(&manifest["output"]).await, both);
     assert_eq!(manifest["error"][0]["type"], "OperationOutcome");
-    let reports = server
-        .get(manifest["error"][0]["url"].as_str().unwrap())
-        .await
-        .lines();
+    let file = server.get(manifest["error"][0]["url"].as_str().unwrap()).await;
+    assert_eq!(file.header("content-type"), "application/fhir+ndjson");
+    let reports = file.lines();
     assert_eq!(reports.len(), 2, "one for each parameter");
     for (report, name) in reports.iter().zip(["_typeFilter", "unheard"]) {
         let issue = &report["issue"][0];
@@ -231,7 +235,7 @@ async fn a_lenient_client_gets_what_is_supported_and_hears_of_the_rest_k_22_t_11
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_parameters_are_refused_k_42() {
+async fn bodies_that_are_no_parameters_are_refused_k_25_k_42() {
     let server = Server::start().await;
     let post = || server.ask(Method::POST, "/fhir/$export").asynchronous();
     post()
@@ -246,6 +250,56 @@ async fn bodies_that_are_no_parameters_are_refused_k_42() {
         .refusal(400);
     post().text("text/plain", "{}").send().await.refusal(415);
     post().send().await.refusal(415);
+    let body = parameters(&[("_type", "valueCode", "Patient")]).to_string();
+    for content_type in ["application/json", "application/fhir+json; charset=utf-8"] {
+        let answer = post().text(content_type, body.clone()).send().await;
+        assert_eq!(answer.status, 202, "{content_type}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_newest_version_of_a_resource_is_exported_k_14() {
+    let server = Server::start().await;
+    for active in [true, false] {
+        let patient = json!({"resourceType": "Patient", "id": "p1", "active": active});
+        server.put(&patient).await;
+    }
+    let (_, manifest) = server.export("$export").await;
+    let file = server.get(manifest["output"][0]["url"].as_str().unwrap()).await;
+    let lines = file.lines();
+    assert_eq!((lines.len(), &lines[0]["active"]), (1, &json!(false)));
+}
+
+#[tokio::test]
+async fn preferences_are_read_from_several_headers_in_any_case_k_24() {
+    let server = Server::start().await;
+    for values in [
+        &["RESPOND-ASYNC"][..],
+        &["handling=lenient", "respond-async"],
+        &["respond-async; handling=lenient"],
+        &["wait=5 ,respond-async;x=\"a\""],
+    ] {
+        let ask = server
+            .ask(Method::GET, "/fhir/$export")
+            .header("accept", "application/fhir+json");
+        let ask = values.iter().fold(ask, |ask, value| ask.header("prefer", value));
+        assert_eq!(ask.send().await.status, 202, "{values:?}");
+    }
+}
+
+#[tokio::test]
+async fn patients_are_named_in_a_body_below_the_system_level_only() {
+    let server = Server::populated().await;
+    let body = json!({"resourceType": "Parameters", "parameter":
+        [{"name": "patient", "valueReference": {"reference": "Patient/p1"}}]});
+    let post = |path: &str| server.ask(Method::POST, path).asynchronous().json(&body);
+    let system = post("/fhir/$export").send().await.refusal(400);
+    assert!(system.contains("patient: "), "{system}");
+    let get = server.kick_off("Patient/$export?patient=Patient/p1").await;
+    assert!(
+        get.refusal(400).contains("POST"),
+        "a GET may be logged with its URL"
+    );
 }
 
 #[tokio::test]

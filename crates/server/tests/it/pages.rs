@@ -8,10 +8,15 @@ use crate::fixture::{Held, Server, memory_store};
 use crate::http::Answer;
 
 /// As many patients, each in a file of its own.
-const FILES: usize = 400;
+const FILES: usize = 200;
 
 async fn slow() -> Server {
-    let server = Server::start_with(|settings| settings.export_file_bytes_max = 1).await;
+    let server = Server::start_with(|settings| {
+        settings.export_file_bytes_max = 1;
+        // A checkpoint after each file takes its turn beside the polls, on the one thread of the test's runtime.
+        settings.export.checkpoint_millis = 0;
+    })
+    .await;
     let lines: Vec<String> = (0..FILES)
         .map(|number| format!(r#"{{"resourceType":"Patient","id":"p{number}"}}"#))
         .collect();
