@@ -1,8 +1,10 @@
 //! Chores of the repository, run as `cargo xtask <chore>`.
 //!
 //! - `tables` writes the FHIR tables from HL7's published definitions; `tables --check` only compares
+//! - `ids` checks that every requirement that is to have a test has one
 //! - `tidy` checks what the compiler does not: sizes, words, module docs, dependency arrows
 
+mod ids;
 mod tables;
 mod tidy;
 mod workspace;
@@ -11,7 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: cargo xtask tables [--check] | tidy";
+const USAGE: &str = "usage: cargo xtask tables [--check] | ids | tidy";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,6 +31,7 @@ fn run(arguments: &[String]) -> Result<()> {
     match arguments[..] {
         ["tables"] => tables::write(),
         ["tables", "--check"] => tables::check(),
+        ["ids"] => ids::run(),
         ["tidy"] => tidy::run(),
         _ => bail!(USAGE),
     }

@@ -30,15 +30,20 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn source_problems(root: &Path) -> Result<Vec<String>> {
-    let mut files = Vec::new();
-    collect(root, &mut files)?;
-    files.sort();
     let mut problems = Vec::new();
-    for file in files {
+    for file in rust_files(root)? {
         let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         problems.extend(source::problems(file.strip_prefix(root).unwrap_or(&file), &text));
     }
     Ok(problems)
+}
+
+/// Lists the Rust files of the repository, sorted.
+pub(crate) fn rust_files(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    collect(root, &mut files)?;
+    files.sort();
+    Ok(files)
 }
 
 /// Gathers the Rust files under a folder, except what is hidden or built.
