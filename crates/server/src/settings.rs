@@ -64,6 +64,9 @@ pub struct ServerSettings {
     pub turn_secs_max: u64,
     /// The longest `Retry-After` of a poll, in seconds. Default: 30.
     pub retry_after_secs_max: u64,
+    /// How long after its kick-off an export answers 202 at least, in milliseconds, though it be done: certification suites ask
+    /// once, at once, and want to see one. Default: 0, so that nobody waits for nothing.
+    pub status_hold_millis: u64,
     /// Polls of one job by one client that may come sooner than they were told to; further ones get 429 (S-04). Default: 10.
     pub polls_burst_max: u32,
     /// Pairs of a client and a job whose polls are counted at a time; the oldest is forgotten. Default: 10,000.
@@ -108,6 +111,7 @@ impl Default for ServerSettings {
             turn_secs: 5,
             turn_secs_max: 60,
             retry_after_secs_max: 30,
+            status_hold_millis: 0,
             polls_burst_max: 10,
             polls_tracked_max: 10_000,
             retention_secs: 24 * 60 * 60,

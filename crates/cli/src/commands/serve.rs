@@ -76,6 +76,10 @@ pub(crate) struct Serve {
     #[arg(long, env = "FHIRHOSE_POLLS_BURST_MAX", value_name = "POLLS")]
     polls_burst_max: Option<u32>,
 
+    /// How long after its kick-off an export answers 202 at least, in milliseconds, for certification suites that ask once
+    #[arg(long, env = "FHIRHOSE_STATUS_HOLD_MILLIS", value_name = "MILLISECONDS")]
+    status_hold_millis: Option<u64>,
+
     /// How long a job runs before it lets waiting ones go first, in seconds; doubled each time, up to a minute
     #[arg(long, env = "FHIRHOSE_TURN_SECS", value_name = "SECONDS")]
     turn_secs: Option<u64>,
@@ -177,6 +181,7 @@ impl Serve {
         set(&mut settings.jobs_kept_max, self.jobs_kept_max);
         set(&mut settings.exports_parallel, self.exports_parallel);
         settings.polls_burst_max = self.polls_burst_max.unwrap_or(settings.polls_burst_max);
+        settings.status_hold_millis = self.status_hold_millis.unwrap_or(settings.status_hold_millis);
         settings.turn_secs = self.turn_secs.unwrap_or(settings.turn_secs);
     }
 }

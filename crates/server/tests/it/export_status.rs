@@ -272,3 +272,27 @@ async fn progress_never_goes_back_s_05() {
         }
     }
 }
+
+/// A public certification suite polls once right after the kick-off and wants 202.
+#[tokio::test]
+async fn the_first_status_can_be_held_at_202_for_those_who_want_to_see_one_s_05() {
+    let server = Server::start_with(|settings| settings.status_hold_millis = 3_600_000).await;
+    let accepted = server.kick_off("$export").await;
+    let status_url = accepted.header("content-location");
+    let id = status_url.rsplit('/').next().unwrap().parse().unwrap();
+    while !server
+        .store
+        .catalog()
+        .job(&id)
+        .await
+        .unwrap()
+        .unwrap()
+        .state
+        .is_ended()
+    {
+        tokio::task::yield_now().await;
+    }
+    let answer = server.get(status_url).await;
+    assert_eq!((answer.status, answer.body.len()), (202, 0));
+    assert!(answer.has("x-progress") && answer.has("retry-after"));
+}
