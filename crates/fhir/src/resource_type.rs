@@ -16,20 +16,32 @@ use crate::tables::{TYPES, TypeRow};
 pub struct ResourceType(NonZeroU8);
 
 impl ResourceType {
+    /// `Binary`
+    pub const BINARY: Self = Self::named("Binary");
     /// `Bundle`
     pub const BUNDLE: Self = Self::named("Bundle");
     /// `Device`
     pub const DEVICE: Self = Self::named("Device");
     /// `Group`
     pub const GROUP: Self = Self::named("Group");
+    /// `Location`
+    pub const LOCATION: Self = Self::named("Location");
+    /// `Medication`
+    pub const MEDICATION: Self = Self::named("Medication");
     /// `Observation`
     pub const OBSERVATION: Self = Self::named("Observation");
     /// `OperationOutcome`
     pub const OPERATION_OUTCOME: Self = Self::named("OperationOutcome");
+    /// `Organization`
+    pub const ORGANIZATION: Self = Self::named("Organization");
     /// `Parameters`
     pub const PARAMETERS: Self = Self::named("Parameters");
     /// `Patient`
     pub const PATIENT: Self = Self::named("Patient");
+    /// `Practitioner`
+    pub const PRACTITIONER: Self = Self::named("Practitioner");
+    /// `PractitionerRole`
+    pub const PRACTITIONER_ROLE: Self = Self::named("PractitionerRole");
     /// `Provenance`
     pub const PROVENANCE: Self = Self::named("Provenance");
 

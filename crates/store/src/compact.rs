@@ -132,7 +132,10 @@ impl Store {
         lease: Option<Lease>,
         mut checkin: impl FnMut(u64) -> Result<()> + Send + 'static,
     ) -> Result<u64> {
-        let horizon = self.horizon().await?;
+        let settings = self.settings();
+        let horizon = self.horizon(settings.history_secs).await?;
+        let of_groups = settings.group_history_secs.max(settings.history_secs);
+        let of_groups = self.horizon(of_groups).await?;
         let handles = self.layout(|run| places.contains(&run.place)).await?;
         if handles.len() != places.len() {
             return Err(Error::new(
@@ -153,7 +156,7 @@ impl Store {
         }
         types.sort_unstable();
         types.dedup();
-        let ended = self.ended(&types, horizon).await?;
+        let ended = self.ended(&types, horizon, of_groups).await?;
         let (store, run_place) = (self.clone(), place.to_owned());
         let merge = move || store.merge_runs(&run_place, &handles, &types, &ended, &mut checkin);
         let (record, dropped) = on_thread(merge).await?;
@@ -174,8 +177,8 @@ impl Store {
     }
 
     /// Versions that ended at or before this are needed by nobody.
-    async fn horizon(&self) -> Result<Sequence> {
-        let kept = i64::try_from(self.settings().history_secs.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+    async fn horizon(&self, history_secs: u64) -> Result<Sequence> {
+        let kept = i64::try_from(history_secs.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
         let oldest = self.clock().now().as_micros().saturating_sub(kept);
         let horizon = self.catalog().sequence_at(Instant::from_micros(oldest)).await?;
         Ok(self
@@ -185,11 +188,20 @@ impl Store {
             .map_or(horizon, |held| held.min(horizon)))
     }
 
-    /// Versions of these types that ended at or before the horizon, at most [`DROPPED_MAX`].
-    async fn ended(&self, types: &[u8], horizon: Sequence) -> Result<HashMap<Vec<u8>, Sequence>> {
+    /// Versions of these types that ended at or before the horizon (that of Groups is their own), at most [`DROPPED_MAX`].
+    async fn ended(
+        &self,
+        types: &[u8],
+        horizon: Sequence,
+        of_groups: Sequence,
+    ) -> Result<HashMap<Vec<u8>, Sequence>> {
         let mut ended = HashMap::new();
         for &code in types {
             let range = KeyRange::of_prefix(vec![code]);
+            let horizon = match code == ResourceType::GROUP.code() {
+                true => of_groups,
+                false => horizon,
+            };
             let left = DROPPED_MAX.saturating_sub(ended.len());
             for dead in self.catalog().dead(&range, left).await? {
                 if dead.dead_at <= horizon {

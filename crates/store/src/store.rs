@@ -30,6 +30,8 @@ pub struct StoreSettings {
     pub catalog: crate::catalog::EmbeddedSettings,
     /// For how long versions that were replaced stay readable by a snapshot, in seconds.
     pub history_secs: u64,
+    /// The same for Groups, in seconds: who joined or left one since an earlier export is told from its versions.
+    pub group_history_secs: u64,
     /// Interactive writes are flushed to a run when they take this many bytes.
     pub hot_bytes_max: u64,
     /// This many runs of similar size are merged into one while no other job runs, at least 2.
@@ -45,6 +47,7 @@ impl Default for StoreSettings {
             footer_cache_bytes: 64 << 20,
             catalog: crate::catalog::EmbeddedSettings::default(),
             history_secs: 24 * 60 * 60,
+            group_history_secs: 400 * 24 * 60 * 60,
             hot_bytes_max: 32 << 20,
             compaction_runs: 16,
             compaction_runs_busy: 256,

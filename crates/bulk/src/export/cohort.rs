@@ -4,20 +4,20 @@
 //! several compartments; it lies in the store under its owner's and has a membership row for each other patient.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use fhirhose_fhir::export_request::{ExportLevel, ExportRequest};
-use fhirhose_fhir::group::GroupMembers;
+use fhirhose_fhir::export_request::ExportLevel;
 use fhirhose_fhir::id::Id;
-use fhirhose_fhir::outcome::{IssueCode, OperationOutcome};
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_jobs::StopSignal;
-use fhirhose_store::catalog::{Gone, KeyRange, Snapshot};
+use fhirhose_store::catalog::{Gone, KeyRange};
 use fhirhose_store::{CohortRows, ScanRequest, Selection, Sequence, Store, StoredRow, key};
 
+use super::members::Members;
+use super::notes::Notes;
+use super::spec::ExportSpec;
 use super::state::State;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
 /// So many patients are looked up before others get the thread, and a stop is looked for.
 const PATIENTS_PER_TURN: usize = 500;
@@ -46,45 +46,62 @@ struct Shared {
     versions: HashSet<Vec<u8>>,
 }
 
-/// What the receiver of an export should know beside its resources.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Notes {
-    /// Requested types that are in no compartment.
-    types_outside: Vec<ResourceType>,
-    /// Members that are no patients and no Groups.
-    other_members: u64,
-    /// Members that cannot be looked up.
-    unresolvable_members: u64,
-    /// Nested Groups that the snapshot does not have.
-    missing_groups: u64,
+/// Whose resources an export takes, and what is to be told of that.
+pub(super) struct Resolved {
+    pub(super) whose: Whose,
+    /// Members who joined the Group since `_since` and come with their whole history.
+    pub(super) joined: Option<Whose>,
+    pub(super) notes: Notes,
+}
+
+impl Resolved {
+    /// Finds out whose resources are wanted.
+    pub(super) async fn find(
+        store: &Store,
+        spec: &ExportSpec,
+        state: &State,
+        stop: &StopSignal,
+    ) -> Result<Self> {
+        let request = &spec.request;
+        let only = request
+            .patients
+            .as_ref()
+            .map(|ids| ids.iter().cloned().collect::<BTreeSet<_>>());
+        let mut notes = Notes::of(spec);
+        let mut joined = BTreeSet::new();
+        let patients = match &request.level {
+            ExportLevel::System => {
+                notes.types_outside.clear();
+                return Ok(Self {
+                    whose: Whose::Everybody,
+                    joined: None,
+                    notes,
+                });
+            }
+            ExportLevel::AllPatients => only,
+            ExportLevel::Patient(id) => Some(only.map_or_else(
+                || BTreeSet::from([id.clone()]),
+                |only| only.into_iter().filter(|each| each == id).collect(),
+            )),
+            ExportLevel::Group(group) => {
+                let members = Members::find(store, spec, state, stop, group, &mut notes).await?;
+                joined = members.joined;
+                Some(members.patients)
+            }
+        };
+        let whose = match patients {
+            None => Whose::AllPatients,
+            Some(patients) => Whose::Cohort(Cohort::gather(store, &patients, state, stop).await?),
+        };
+        let joined = match joined.is_empty() {
+            true => None,
+            false => Some(Whose::Cohort(Cohort::gather(store, &joined, state, stop).await?)),
+        };
+        Ok(Self { whose, joined, notes })
+    }
 }
 
 impl Whose {
-    /// Finds out whose resources are wanted.
-    pub(super) async fn resolve(
-        store: &Store,
-        request: &ExportRequest,
-        state: &State,
-        stop: &StopSignal,
-    ) -> Result<(Self, Notes)> {
-        let mut notes = Notes::default();
-        let patients = match &request.level {
-            ExportLevel::System => return Ok((Self::Everybody, notes)),
-            ExportLevel::AllPatients => None,
-            ExportLevel::Group(id) => Some(expand(store, id, state.snapshot, &mut notes).await?),
-            ExportLevel::Patient(id) => Some(BTreeSet::from([id.clone()])),
-        };
-        let types = request.types.iter().flatten().copied();
-        notes.types_outside = types.filter(|each| !each.in_patient_compartment()).collect();
-        match patients {
-            None => Ok((Self::AllPatients, notes)),
-            Some(patients) => Ok((
-                Self::Cohort(Cohort::gather(store, &patients, state, stop).await?),
-                notes,
-            )),
-        }
-    }
-
     /// The keys of a type among which those wanted are.
     pub(super) fn range(&self, resource_type: ResourceType) -> KeyRange {
         let mut range = KeyRange::of_type(resource_type);
@@ -132,6 +149,27 @@ impl Whose {
             || shared.versions.contains(&versioned(key, row.sequence))
     }
 
+    /// Whether a version is in a wanted compartment.
+    pub(super) fn holds(
+        &self,
+        resource_type: ResourceType,
+        owner: Option<&str>,
+        id: &str,
+        version: Sequence,
+    ) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::AllPatients => owner.is_some(),
+            Self::Cohort(cohort) => {
+                let mut key = Vec::new();
+                key::encode(resource_type, owner, id, &mut key);
+                let shared = cohort.shared.get(&resource_type.code());
+                cohort.owns(&key)
+                    || shared.is_some_and(|shared| shared.versions.contains(&versioned(key, version)))
+            }
+        }
+    }
+
     /// Whether a deletion is of a resource that would have been wanted, by its last version (M-33).
     pub(super) fn had(&self, gone: &Gone) -> bool {
         let owner = key::split_owner(gone.key.get(1..).unwrap_or_default());
@@ -149,7 +187,7 @@ impl Whose {
 
 impl Cohort {
     /// Looks up which resources of other owners sit in the patients' compartments.
-    async fn gather(
+    pub(super) async fn gather(
         store: &Store,
         patients: &BTreeSet<Id>,
         state: &State,
@@ -177,8 +215,7 @@ impl Cohort {
             }
             let memberships = store.catalog().memberships(patient.as_str()).await?;
             for row in memberships {
-                let in_time = row.sequence <= state.snapshot.sequence && row.sequence > state.after;
-                if in_time && !cohort.owns(&row.key) {
+                if row.sequence <= state.snapshot.sequence && !cohort.owns(&row.key) {
                     let code = row.key[0];
                     keys.entry(code).or_default().insert(row.key.clone());
                     found
@@ -216,138 +253,6 @@ impl Cohort {
         let rest = key.get(1..).unwrap_or_default();
         key::split_owner(rest).is_some_and(|(_, id)| self.has(&rest[..rest.len() - id.len()]))
     }
-}
-
-impl Notes {
-    /// One OperationOutcome for each thing to be known.
-    pub(super) fn outcomes(&self) -> Vec<OperationOutcome> {
-        let incomplete = |text: String| OperationOutcome::warning(IssueCode::Incomplete, text);
-        let mut outcomes = Vec::new();
-        for outside in &self.types_outside {
-            let text =
-                format!("_type: {outside} is not in the Patient compartment; this export has none of it");
-            outcomes.push(OperationOutcome::information(text));
-        }
-        if self.other_members > 0 {
-            let count = self.other_members;
-            let text =
-                format!("{count} members of the Group are not patients; nothing was exported for them");
-            outcomes.push(OperationOutcome::information(text));
-        }
-        if self.unresolvable_members > 0 {
-            let count = self.unresolvable_members;
-            outcomes.push(incomplete(format!(
-                "{count} members of the Group have no reference to follow"
-            )));
-        }
-        if self.missing_groups > 0 {
-            let count = self.missing_groups;
-            outcomes.push(incomplete(format!(
-                "{count} Groups that are members of the Group do not exist"
-            )));
-        }
-        outcomes
-    }
-}
-
-/// The patients of a Group and of the Groups within it, each Group once, so that circles end.
-async fn expand(store: &Store, group: &Id, snapshot: Snapshot, notes: &mut Notes) -> Result<BTreeSet<Id>> {
-    let mut patients = BTreeSet::new();
-    let mut seen = BTreeSet::from([group.clone()]);
-    let mut wanted = seen.clone();
-    while !wanted.is_empty() {
-        let found = read_groups(store, &wanted, snapshot).await?;
-        if wanted.contains(group) && found.is_empty() {
-            let problem = "the Group that is to be exported was deleted before the export began";
-            return Err(Error::new(ErrorKind::NotFound, problem));
-        }
-        notes.missing_groups += (wanted.len() - found.len()) as u64;
-        wanted.clear();
-        for members in found.into_values() {
-            notes.other_members += members.others;
-            notes.unresolvable_members += members.unresolvable;
-            patients.extend(members.patients);
-            wanted.extend(
-                members
-                    .groups
-                    .into_iter()
-                    .filter(|nested| seen.insert(nested.clone())),
-            );
-        }
-    }
-    Ok(patients)
-}
-
-/// The members of those Groups that the snapshot has.
-async fn read_groups(
-    store: &Store,
-    wanted: &BTreeSet<Id>,
-    snapshot: Snapshot,
-) -> Result<BTreeMap<Id, GroupMembers>> {
-    let ids: Vec<_> = wanted
-        .iter()
-        .map(|id| (ResourceType::GROUP, id.as_str()))
-        .collect();
-    let mut ranges = Vec::new();
-    for (id, newest) in wanted.iter().zip(store.catalog().newest(&ids).await?) {
-        match newest {
-            Some(newest) if newest.sequence > snapshot.sequence => {
-                // Written again since the snapshot, maybe under another owner: the old version is anywhere among the Groups.
-                ranges = vec![KeyRange::of_type(ResourceType::GROUP)];
-                break;
-            }
-            Some(newest) if !newest.deleted => {
-                let mut key = Vec::new();
-                key::encode(
-                    ResourceType::GROUP,
-                    newest.owner.as_deref(),
-                    id.as_str(),
-                    &mut key,
-                );
-                ranges.push(KeyRange::of_prefix(key));
-            }
-            _ => {}
-        }
-    }
-    let mut groups = BTreeMap::new();
-    for range in ranges {
-        let request = ScanRequest {
-            range,
-            snapshot: snapshot.sequence,
-            after: Sequence::ZERO,
-            selection: Selection::All,
-        };
-        let (scan, wanted) = (store.scan(request).await?, wanted.clone());
-        let read = tokio::task::spawn_blocking(move || read_members(scan, &wanted, snapshot)).await;
-        let read =
-            read.map_err(|panic| Error::new(ErrorKind::Storage, "reading Groups").with_source(panic))?;
-        groups.extend(read?);
-    }
-    Ok(groups)
-}
-
-fn read_members(
-    scan: fhirhose_store::Scan,
-    wanted: &BTreeSet<Id>,
-    snapshot: Snapshot,
-) -> Result<Vec<(Id, GroupMembers)>> {
-    let mut groups = Vec::new();
-    let mut failed = None;
-    scan.for_each(&mut |row| {
-        let Some(id) = wanted.get(row.id) else {
-            return Ok(ControlFlow::Continue(()));
-        };
-        match GroupMembers::read(row.body, snapshot.instant) {
-            Ok(members) => groups.push((id.clone(), members)),
-            Err(error) => {
-                failed =
-                    Some(Error::new(ErrorKind::Invalid, "reading the members of a Group").with_source(error));
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    failed.map_or(Ok(groups), Err)
 }
 
 fn owner_key(patient: &Id) -> Vec<u8> {

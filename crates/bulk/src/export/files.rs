@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_store::{
     Hashing, OutputFile, OutputName, OutputSettings, OutputStore, OutputWriter, PlainFolder,
 };
@@ -10,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::parts::{Crew, Event};
+use super::side::{Gathered, Side};
 use super::state::Next;
 
 /// Lines are gathered to so many bytes before they are hashed and written: they stay in the processor's cache.
@@ -62,6 +64,8 @@ pub(super) struct FileCutter<'a> {
     finishing: Option<JoinHandle<()>>,
     /// Whether the part is made again from its beginning when it is not ended.
     is_one_piece: bool,
+    /// What later stages need of the present file's resources.
+    side: Option<Side>,
 }
 
 impl<'a> FileCutter<'a> {
@@ -77,6 +81,7 @@ impl<'a> FileCutter<'a> {
             files,
             finishing: None,
             is_one_piece: false,
+            side: Side::new(&crew.gathering, crew.stage, part, files),
         }
     }
 
@@ -97,6 +102,25 @@ impl<'a> FileCutter<'a> {
         write: impl FnOnce(&mut Vec<u8>),
         key: impl FnOnce() -> Vec<u8>,
     ) -> fhirhose_store::Result<ControlFlow<()>> {
+        self.put(None, write, key)
+    }
+
+    /// Adds a resource as [`FileCutter::line`] does, and gathers what later stages need of it.
+    pub(super) fn resource(
+        &mut self,
+        (resource_type, id): (ResourceType, &str),
+        write: impl FnOnce(&mut Vec<u8>),
+        key: impl FnOnce() -> Vec<u8>,
+    ) -> fhirhose_store::Result<ControlFlow<()>> {
+        self.put(Some((resource_type, id)), write, key)
+    }
+
+    fn put(
+        &mut self,
+        resource: Option<(ResourceType, &str)>,
+        write: impl FnOnce(&mut Vec<u8>),
+        key: impl FnOnce() -> Vec<u8>,
+    ) -> fhirhose_store::Result<ControlFlow<()>> {
         let start = self.buffer.len();
         write(&mut self.buffer);
         let line_bytes = (self.buffer.len() - start) as u64;
@@ -107,6 +131,10 @@ impl<'a> FileCutter<'a> {
             }
         }
         self.file_bytes += line_bytes;
+        if let (Some(side), Some((resource_type, id))) = (&mut self.side, resource) {
+            let line = &self.buffer[self.buffer.len() - line_bytes as usize..];
+            side.add(self.crew, resource_type, id, line)?;
+        }
         if self.buffer.len() < BUFFER_BYTES {
             return Ok(ControlFlow::Continue(()));
         }
@@ -151,9 +179,10 @@ impl<'a> FileCutter<'a> {
         };
         self.file_bytes = 0;
         self.files += 1;
+        let gathered = self.side.as_mut().map(Side::take);
         match &self.crew.place {
-            Place::Folder { .. } => tell_finished(self.crew, self.part, file.finish(), next),
-            Place::Outputs { .. } => self.finish_elsewhere(file, next),
+            Place::Folder { .. } => tell_finished(self.crew, self.part, file.finish(), gathered, next),
+            Place::Outputs { .. } => self.finish_elsewhere(file, gathered, next),
         }
         match self.is_one_piece {
             true => self.crew.go_on_in_file(),
@@ -161,14 +190,14 @@ impl<'a> FileCutter<'a> {
         }
     }
 
-    fn finish_elsewhere(&mut self, file: OutputWriter, next: Next) {
+    fn finish_elsewhere(&mut self, file: OutputWriter, gathered: Option<Gathered>, next: Next) {
         let runtime = Handle::current();
         let permit = runtime.block_on(Arc::clone(&self.crew.finishing).acquire_owned());
         let permit = permit.expect("nobody closes the semaphore");
         let (crew, part, before) = (Arc::clone(self.crew), self.part, self.finishing.take());
         self.finishing = Some(runtime.clone().spawn_blocking(move || {
             if before.is_none_or(|before| runtime.block_on(before).is_ok()) {
-                tell_finished(&crew, part, file.finish(), next);
+                tell_finished(&crew, part, file.finish(), gathered, next);
             }
             drop(permit);
         }));
@@ -182,6 +211,7 @@ impl<'a> FileCutter<'a> {
                 part: self.part,
                 file: None,
                 is_continued: false,
+                side: Vec::new(),
                 next: Next::Done,
             });
         }
@@ -189,12 +219,23 @@ impl<'a> FileCutter<'a> {
     }
 }
 
-fn tell_finished(crew: &Crew, part: usize, finished: fhirhose_store::Result<OutputFile>, next: Next) {
+fn tell_finished(
+    crew: &Crew,
+    part: usize,
+    finished: fhirhose_store::Result<OutputFile>,
+    gathered: Option<Gathered>,
+    next: Next,
+) {
+    let finished = finished.and_then(|file| {
+        let side = gathered.map(|gathered| gathered.write(crew)).transpose()?;
+        Ok((file, side.unwrap_or_default()))
+    });
     let event = match finished {
-        Ok(file) => Event::Advanced {
+        Ok((file, side)) => Event::Advanced {
             part,
             file: Some(file),
             is_continued: false,
+            side,
             next,
         },
         Err(error) => Event::Failed(error.into()),

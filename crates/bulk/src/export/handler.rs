@@ -4,18 +4,21 @@ use async_trait::async_trait;
 use fhirhose_jobs::{Cleanup, Handler, JobContext, JobError, JobRecord};
 use fhirhose_store::{Deletion, PlainFolder, Sequence, Store};
 
-use super::cohort::{Notes, Whose};
+use super::cohort::Resolved;
 use super::files::Place;
 use super::folder::{check_staged, publish, remove_staging, staging_path};
 use super::names::{Numbers, number_files};
+use super::notes::Notes;
 use super::pages::Pager;
 use super::parts::{Order, make_all};
 use super::plan::plan;
 use super::result::{ExportResult, FileKind};
 use super::settings::ExportSettings;
+use super::side::{Gathering, check_sides};
 use super::spec::{EXPORT, ExportSpec, Target};
 use super::state::{Part, State};
 use super::wanted::Wanted;
+use crate::spill::parts_of;
 use crate::{Error, ErrorKind, Result};
 
 /// Runs jobs of the kind [`EXPORT`].
@@ -34,8 +37,13 @@ impl ExportHandler {
         let spec = load_spec(context.record())?;
         let mut state = self.state(&spec, context).await?;
         let stop = context.stop_signal();
-        let (whose, notes) = Whose::resolve(&self.store, &spec.request, &state, stop).await?;
-        let wanted = Wanted::new(&spec.request, whose, state);
+        let Resolved {
+            whose,
+            joined,
+            mut notes,
+        } = Resolved::find(&self.store, &spec, &state, stop).await?;
+        notes.deletions_unfiltered = deletions_unfiltered(&spec, &state);
+        let wanted = Wanted::new(&spec.request, whose, joined, state);
         let mut parts = match state.parts {
             Some(count) => Part::load_all(context, count).await?,
             None => self.plan(&spec, &wanted, &mut state, context).await?,
@@ -44,6 +52,8 @@ impl ExportHandler {
         if let Target::Folder(folder) = &spec.target {
             check_staged(&staging_path(folder, &context.record().id), &mut parts);
         }
+        let job = context.record().id.to_string();
+        check_sides(&self.store, &job, &mut parts).await?;
         let order = Order {
             store: self.store.clone(),
             place,
@@ -51,6 +61,9 @@ impl ExportHandler {
             wanted,
             state,
             file_bytes_max: spec.file_bytes(),
+            gathering: Gathering::of(&parts),
+            base_url: spec.base_url.clone(),
+            job: job.clone(),
         };
         let mut pager = match spec.request.allow_partial_manifests {
             true => Some(Pager::load(context, &parts, self.settings.page_files).await?),
@@ -69,7 +82,10 @@ impl ExportHandler {
             organized_by: spec.request.organize_output_by,
             pages,
         };
-        self.conclude(&spec, &notes, result, context).await
+        let result = self.conclude(&spec, &notes, result, context).await?;
+        // What is left of them goes with the job.
+        let _ = self.store.outputs().delete_job(&parts_of(&job)).await;
+        Ok(result)
     }
 
     /// The snapshot of the export: taken once, and from then on the job's.
@@ -88,6 +104,8 @@ impl ExportHandler {
             snapshot,
             after,
             parts: None,
+            oldest_read: spec.request.since.map(|_| after),
+            forgotten: catalog.forgotten().await.map_err(Error::from)?,
         };
         context.checkpoint(state.checkpoint()).await?;
         Ok(state)
@@ -106,7 +124,7 @@ impl ExportHandler {
             Some(_) => u64::MAX,
             None => self.settings.part_bytes.max(spec.file_bytes()),
         };
-        let parts = plan(&self.store, &spec.request, wanted, part_bytes).await?;
+        let parts = plan(&self.store, spec, wanted, state, part_bytes).await?;
         state.parts = Some(parts.len());
         let numbered = parts.iter().enumerate();
         let checkpoint = numbered.fold(state.checkpoint(), |checkpoint, (number, part)| {
@@ -183,6 +201,14 @@ impl Handler for ExportHandler {
 
     /// Deletes the files in the store's outputs, unless one is being downloaded. What a finished export left in a folder stays.
     async fn clean(&self, job: &JobRecord) -> Result<Cleanup, JobError> {
+        let sides = self
+            .store
+            .outputs()
+            .delete_job(&parts_of(&job.id.to_string()))
+            .await;
+        if sides.map_err(Error::from)? == Deletion::InUse {
+            return Ok(Cleanup::Later);
+        }
         match load_spec(job)?.target {
             Target::Outputs => {
                 let deletion = self.store.outputs().delete_job(&job.id.to_string()).await;
@@ -197,6 +223,12 @@ impl Handler for ExportHandler {
             }
         }
     }
+}
+
+/// Whether deletions are listed that nobody can hold to the filters any more.
+fn deletions_unfiltered(spec: &ExportSpec, state: &State) -> bool {
+    let filtered = spec.request.since.is_some() && !spec.request.type_filters.is_empty();
+    filtered && state.after < state.forgotten
 }
 
 /// What a job is to export.

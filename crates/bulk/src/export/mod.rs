@@ -8,18 +8,27 @@
 //! Files go to the store's outputs, for a server, or straight into a folder as plain files. This module knows no HTTP: what the
 //! manifest's URLs are, the caller says ([`ExportResult::manifest`]).
 
+mod characteristics;
 mod cohort;
 mod deleted;
 mod files;
 mod folder;
 mod handler;
+mod helpers;
+mod keyed;
+mod members;
 mod names;
+mod notes;
 mod pages;
 mod part;
 mod parts;
+mod patients;
 mod plan;
+mod provenance;
 mod result;
+mod roster;
 mod settings;
+mod side;
 mod spec;
 mod state;
 mod terms;
@@ -27,7 +36,8 @@ mod wanted;
 
 pub use handler::ExportHandler;
 pub use pages::ExportPages;
+pub use patients::{PatientFault, drop_patient_faults, patient_faults};
 pub use result::{ExportPage, ExportResult, FileKind, ResultFile};
 pub use settings::ExportSettings;
-pub use spec::{EXPORT, ExportSpec, FILE_BYTES_MAX, Target, submit_export};
+pub use spec::{EXPORT, ExportSpec, FILE_BYTES_MAX, GroupJoiners, Target, submit_export};
 pub use terms::StatusTerms;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_store::OutputFile;
 
 use super::result::{FileKind, ResultFile};
@@ -63,7 +64,10 @@ impl<'a> Numbers<'a> {
 /// The series of a part's files.
 pub(super) fn series(work: &Work) -> Series {
     match work {
-        Work::Resources { resource_type, .. } => (FileKind::Output, Some(resource_type.name())),
+        Work::Resources { resource_type, .. }
+        | Work::Joined { resource_type, .. }
+        | Work::Helpers { resource_type } => (FileKind::Output, Some(resource_type.name())),
+        Work::Unowned { .. } | Work::Associated => (FileKind::Output, Some(ResourceType::PROVENANCE.name())),
         Work::Deletions => (FileKind::Deleted, Some("Bundle")),
     }
 }

@@ -1,23 +1,25 @@
 //! Makes the parts of an export, several at a time, and writes checkpoints of what is finished.
 
-use std::collections::VecDeque;
-use std::ops::ControlFlow;
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::{ControlFlow, Deref};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fhirhose_fhir::export_request::ExportRequest;
 use fhirhose_jobs::{Checkpoint, Failure, JobContext, JobError, Progress, StopSignal, Timestamp};
-use fhirhose_store::{OutputFile, Store};
+use fhirhose_store::{OutputFile, OutputName, Store};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::files::Place;
 use super::pages::Pager;
 use super::part::run_part;
 use super::settings::ExportSettings;
+use super::side::{Gathering, SideKind};
 use super::state::{Next, Part, State, Work};
 use super::wanted::Wanted;
 use crate::Error;
+use crate::spill::parts_of;
 
 /// What threads may have told before the coordinator listens.
 const EVENTS_MAX: usize = 256;
@@ -25,14 +27,13 @@ const EVENTS_MAX: usize = 256;
 /// How long an export waits before it is tried again after a thread panicked.
 const PANIC_PAUSE: Duration = Duration::from_secs(1);
 
-/// What the threads of one export share.
+/// What the threads of one stage of an export share; what all stages share is reached through it.
 pub(super) struct Crew {
-    pub(super) store: Store,
-    pub(super) place: Place,
-    pub(super) request: ExportRequest,
-    pub(super) wanted: Wanted,
-    pub(super) state: State,
-    pub(super) file_bytes_max: u64,
+    order: Arc<Order>,
+    /// Which stage; see [`Work::stage`].
+    pub(super) stage: usize,
+    /// The side files of the stages before.
+    sides: Vec<String>,
     /// The number of the claim, which names files: a worker that was thought dead must not write into those of the living one.
     pub(super) fence: u64,
     /// Bounds how many finished files are on their way to their place; never closed.
@@ -56,6 +57,8 @@ pub(super) enum Event {
         part: usize,
         file: Option<OutputFile>,
         is_continued: bool,
+        /// The side files beside `file`.
+        side: Vec<String>,
         next: Next,
     },
     /// Something went wrong for good.
@@ -70,12 +73,27 @@ pub(super) struct Order {
     pub(super) wanted: Wanted,
     pub(super) state: State,
     pub(super) file_bytes_max: u64,
+    /// The job's id as text, which names its side files.
+    pub(super) job: String,
+    /// The FHIR base below which attachments are found, if it is known.
+    pub(super) base_url: Option<String>,
+    /// What is gathered for later stages.
+    pub(super) gathering: Gathering,
+}
+
+impl Deref for Crew {
+    type Target = Order;
+
+    fn deref(&self) -> &Order {
+        &self.order
+    }
 }
 
 impl Crew {
     fn new(
-        order: Order,
+        order: &Arc<Order>,
         parts: &[Part],
+        stage: usize,
         context: &JobContext,
         settings: &ExportSettings,
     ) -> (Arc<Self>, mpsc::Receiver<Event>) {
@@ -84,17 +102,15 @@ impl Crew {
             .iter()
             .cloned()
             .enumerate()
-            .filter(|(_, part)| part.next != Next::Done)
+            .filter(|(_, part)| part.next != Next::Done && part.work.stage() == stage)
             .collect();
+        let before = parts.iter().filter(|part| part.work.stage() < stage);
         // The largest first: at the end all threads have something to do.
         waiting.sort_by_key(|(number, part)| (std::cmp::Reverse(part.text_bytes_max), *number));
         let crew = Self {
-            store: order.store,
-            place: order.place,
-            request: order.request,
-            wanted: order.wanted,
-            state: order.state,
-            file_bytes_max: order.file_bytes_max,
+            order: Arc::clone(order),
+            stage,
+            sides: before.flat_map(|part| part.side.iter().cloned()).collect(),
             fence: context.lease().fence,
             finishing: Arc::new(Semaphore::new(settings.files_finishing_max.max(1))),
             waiting: Mutex::new(waiting.into()),
@@ -139,6 +155,17 @@ impl Crew {
         format!("{part}-{file}-{fence}.{type_name}.ndjson", fence = self.fence)
     }
 
+    /// The side files of a kind that the stages before have left.
+    pub(super) fn sides(&self, kind: SideKind) -> crate::Result<Vec<OutputName>> {
+        let of_kind = self.sides.iter().filter(|name| kind.names(name));
+        let names = of_kind.map(|name| OutputName::new(&parts_of(&self.job), name));
+        Ok(names.collect::<Result<_, _>>()?)
+    }
+
+    fn waiting_parts(&self) -> usize {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn take_part(&self) -> Option<(usize, Part)> {
         self.waiting
             .lock()
@@ -176,22 +203,37 @@ pub(super) async fn make_all(
     {
         part.restart();
     }
-    let threads = settings.parts_parallel.clamp(1, parts.len().max(1));
-    let (crew, inbox) = Crew::new(order, parts, context, settings);
+    let open = parts.iter().filter(|part| part.next != Next::Done);
+    let stages: BTreeSet<usize> = open.map(|part| part.work.stage()).collect();
+    let order = Arc::new(order);
+    let mut desk = Desk::new(parts, pager, context, settings.checkpoint_millis);
+    for stage in stages {
+        make_stage(&order, &mut desk, stage, settings).await?;
+    }
+    Ok(())
+}
+
+async fn make_stage(
+    order: &Arc<Order>,
+    desk: &mut Desk<'_>,
+    stage: usize,
+    settings: &ExportSettings,
+) -> Result<(), JobError> {
+    let (crew, inbox) = Crew::new(order, desk.parts, stage, desk.context, settings);
+    let threads = settings.parts_parallel.clamp(1, crew.waiting_parts().max(1));
     let workers: Vec<_> = (0..threads)
         .map(|_| {
             let crew = Arc::clone(&crew);
             tokio::task::spawn_blocking(move || crew.work())
         })
         .collect();
-    let mut desk = Desk::new(parts, pager, context, settings.checkpoint_millis);
     let listened = desk.listen(inbox, crew).await;
     for worker in workers {
         // A panic shows as a part that is not done.
         let _ = worker.await;
     }
     // Even then: what was finished on the way to a shutdown is written down.
-    let concluded = desk.conclude().await;
+    let concluded = desk.conclude(stage).await;
     listened.and(concluded)
 }
 
@@ -270,8 +312,10 @@ impl<'a> Desk<'a> {
                 part,
                 file,
                 is_continued,
+                side,
                 next,
             } => {
+                self.parts[part].side.extend(side);
                 if let Some(file) = file {
                     self.keep(part, file, is_continued);
                 }
@@ -318,13 +362,14 @@ impl<'a> Desk<'a> {
     }
 
     /// Says what the threads came to, once they have ended.
-    async fn conclude(&mut self) -> Result<(), JobError> {
+    async fn conclude(&mut self, stage: usize) -> Result<(), JobError> {
         match self.context.stopping() {
             Some(reason) if reason.keeps_job() && !self.changed.is_empty() => return self.write().await,
             Some(reason) => return Err(JobError::Stop(reason)),
             None => {}
         }
-        if self.parts.iter().any(|part| part.next != Next::Done) {
+        let mut made = self.parts.iter().filter(|part| part.work.stage() <= stage);
+        if made.any(|part| part.next != Next::Done) {
             let cause = Failure::new("panic", "a thread of the export panicked");
             return Err(JobError::Retry {
                 after: PANIC_PAUSE,

@@ -1,45 +1,128 @@
 //! Cuts an export into parts: a type, or where a type is very large a range of its keys, and one for what was deleted.
 
-use fhirhose_fhir::export_request::ExportRequest;
+use fhirhose_fhir::export_request::{AssociatedData, ExportLevel, ExportRequest};
 use fhirhose_fhir::resource_type::ResourceType;
-use fhirhose_store::Store;
 use fhirhose_store::catalog::KeyRange;
+use fhirhose_store::{ScanRequest, Selection, Sequence, Store};
 
-use super::state::{Part, Work};
-use super::wanted::Wanted;
+use super::helpers::helper_types;
+use super::names::series;
+use super::provenance::unowned_range;
+use super::spec::ExportSpec;
+use super::state::{Part, State, Work};
+use super::wanted::{Times, Wanted};
 use crate::Result;
 
-/// Plans the parts, sorted by type and key; types of which nothing would be shown have none.
+/// Plans the parts, sorted by type and key, those of deletions last; types of which nothing would be shown have none.
 pub(super) async fn plan(
     store: &Store,
-    request: &ExportRequest,
+    spec: &ExportSpec,
     wanted: &Wanted,
+    state: &State,
     part_bytes: u64,
 ) -> Result<Vec<Part>> {
-    let mut types = match &request.types {
-        Some(types) => types.clone(),
-        None => ResourceType::all().collect(),
+    let request = &spec.request;
+    let mut planner = Planner {
+        store,
+        wanted,
+        part_bytes: part_bytes.max(1),
+        parts: Vec::new(),
     };
-    types.sort_unstable_by_key(|resource_type| resource_type.name());
-    let scans: Vec<_> = types
-        .iter()
-        .map(|resource_type| wanted.scan(*resource_type, wanted.range(*resource_type)))
-        .collect();
-    let outlines = store.outline(&scans, part_bytes.max(1)).await?;
-    let mut parts = Vec::new();
-    for ((resource_type, scan), outline) in types.into_iter().zip(scans).zip(outlines) {
-        if outline.text_bytes_max == 0 {
-            continue;
-        }
-        let share = outline.text_bytes_max / (outline.cuts.len() as u64 + 1);
-        for range in split(scan.range, outline.cuts) {
-            parts.push(Part::new(Work::Resources { resource_type, range }, share));
+    let types = types(request);
+    planner.add_ranges(Times::Asked, &types).await?;
+    if wanted.has_joined() {
+        planner.add_ranges(Times::BeforeJoining, &types).await?;
+    }
+    let of_patients = request.level != ExportLevel::System;
+    if of_patients && types.contains(&ResourceType::PROVENANCE) && request.organize_output_by.is_none() {
+        let range = unowned_range();
+        let work = Work::Unowned { range: range.clone() };
+        planner.add_if_any(work, range, state).await?;
+    }
+    let whole = State::at(state.snapshot, Sequence::ZERO);
+    if request.associated_data != AssociatedData::Default {
+        let range = KeyRange::of_type(ResourceType::PROVENANCE);
+        planner.add_if_any(Work::Associated, range, &whole).await?;
+    }
+    if spec.helper_resources {
+        for resource_type in helper_types(request) {
+            let range = KeyRange::of_type(resource_type);
+            planner
+                .add_if_any(Work::Helpers { resource_type }, range, &whole)
+                .await?;
         }
     }
+    let mut parts = planner.parts;
+    parts.sort_by_key(|part| series(&part.work).1);
     if request.since.is_some() {
         parts.push(Part::new(Work::Deletions, 0));
     }
     Ok(parts)
+}
+
+/// The types that are asked for, whose resources are taken by what they are.
+fn types(request: &ExportRequest) -> Vec<ResourceType> {
+    let mut types = match &request.types {
+        Some(types) => types.clone(),
+        None => ResourceType::all().collect(),
+    };
+    // Content of patients comes as attachments, not as Binary (K-12).
+    types.retain(|each| request.level == ExportLevel::System || *each != ResourceType::BINARY);
+    if request.associated_data != AssociatedData::Default {
+        types.retain(|each| *each != ResourceType::PROVENANCE);
+    }
+    types.sort_unstable_by_key(|resource_type| resource_type.name());
+    types
+}
+
+struct Planner<'a> {
+    store: &'a Store,
+    wanted: &'a Wanted,
+    part_bytes: u64,
+    parts: Vec<Part>,
+}
+
+impl Planner<'_> {
+    /// Adds the ranges of each type that have something to show.
+    async fn add_ranges(&mut self, times: Times, types: &[ResourceType]) -> Result<()> {
+        let scans: Vec<_> = types
+            .iter()
+            .map(|resource_type| {
+                self.wanted
+                    .scan_of(times, *resource_type, self.wanted.range(*resource_type))
+            })
+            .collect();
+        let outlines = self.store.outline(&scans, self.part_bytes).await?;
+        for ((&resource_type, scan), outline) in types.iter().zip(scans).zip(outlines) {
+            if outline.text_bytes_max == 0 {
+                continue;
+            }
+            let share = outline.text_bytes_max / (outline.cuts.len() as u64 + 1);
+            for range in split(scan.range, outline.cuts) {
+                let work = match times {
+                    Times::Asked => Work::Resources { resource_type, range },
+                    Times::BeforeJoining => Work::Joined { resource_type, range },
+                };
+                self.parts.push(Part::new(work, share));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a part that reads a range, unless there is nothing in it.
+    async fn add_if_any(&mut self, work: Work, range: KeyRange, state: &State) -> Result<()> {
+        let scan = ScanRequest {
+            range,
+            snapshot: state.snapshot.sequence,
+            after: state.after,
+            selection: Selection::All,
+        };
+        let outlines = self.store.outline(&[scan], u64::MAX).await?;
+        if outlines.iter().any(|outline| outline.text_bytes_max > 0) {
+            self.parts.push(Part::new(work, 0));
+        }
+        Ok(())
+    }
 }
 
 fn split(range: KeyRange, cuts: Vec<Vec<u8>>) -> Vec<KeyRange> {

@@ -5,13 +5,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fhirhose_fhir::export_request::{AssociatedData, ExportLevel, ExportRequest};
+use fhirhose_fhir::export_request::{ExportLevel, ExportRequest};
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_jobs::{Entropy, JobId, NewJob};
 use fhirhose_store::Store;
 use serde::{Deserialize, Serialize};
 
+use super::patients::patient_faults;
 use crate::{Error, ErrorKind, Result};
 
 /// The kind of jobs that export.
@@ -29,6 +30,26 @@ pub struct ExportSpec {
     pub target: Target,
     /// The most text that a file holds, in bytes, at least 1; a single resource that is longer has a file of its own.
     pub file_bytes_max: u64,
+    /// The FHIR base URL below which attachments are served; without it their URLs stay as they are (F-11).
+    #[serde(default)]
+    pub base_url: Option<String>,
+    /// Whether exports of patients come with what their resources refer to: [`ExportSpec::new`] says yes (K-08).
+    #[serde(default)]
+    pub helper_resources: bool,
+    /// What comes of members who joined a Group since `_since`.
+    #[serde(default)]
+    pub group_joiners: GroupJoiners,
+}
+
+/// What a Group export with `_since` has of members who joined since then (G-03, G-04).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupJoiners {
+    /// All that there is of them, for the receiver has nothing yet. What [`ExportSpec::new`] says.
+    WholeHistory,
+    /// What changed since then, as of all members.
+    #[default]
+    ChangesOnly,
 }
 
 /// Where the files of an export go.
@@ -48,6 +69,9 @@ impl ExportSpec {
             request,
             target,
             file_bytes_max: FILE_BYTES_MAX,
+            base_url: None,
+            helper_resources: true,
+            group_joiners: GroupJoiners::WholeHistory,
         }
     }
 
@@ -61,7 +85,8 @@ impl ExportSpec {
 /// Records an export as a job, durable when this returns; signal the runner's `Wake` afterwards.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] if the Group or Patient does not exist; [`ErrorKind::Invalid`] for a `file_bytes_max` of 0, or a folder
+/// [`ErrorKind::NotFound`] if the Group or Patient does not exist; [`ErrorKind::Invalid`] if one of the patients asked for does not, or is
+/// not in the Group ([`patient_faults`] says who), for a `file_bytes_max` of 0, or a folder
 /// that is not empty, no folder, or named in no Unicode; what the store gives.
 pub async fn submit_export(
     store: &Store,
@@ -80,6 +105,10 @@ pub async fn submit_export(
         ExportLevel::Group(id) => check_exists(store, ResourceType::GROUP, id).await?,
         ExportLevel::Patient(id) => check_exists(store, ResourceType::PATIENT, id).await?,
         ExportLevel::System | ExportLevel::AllPatients => {}
+    }
+    if !patient_faults(store, &spec.request).await?.is_empty() {
+        let problem = "patient: some of the patients do not exist or are not members of the Group";
+        return Err(Error::new(ErrorKind::Invalid, problem));
     }
     if let Target::Folder(folder) = &spec.target {
         if spec.request.allow_partial_manifests {
@@ -106,13 +135,6 @@ pub async fn submit_export(
 /// Refuses what can be read but is not done yet: to take it and ignore it would be worse.
 fn check_built(request: &ExportRequest) -> Result<()> {
     let asked_for = [
-        ("_until", request.until.is_some()),
-        ("patient", request.patients.is_some()),
-        ("_typeFilter", !request.type_filters.is_empty()),
-        (
-            "includeAssociatedData",
-            request.associated_data != AssociatedData::Default,
-        ),
         ("organizeOutputBy", request.organize_output_by.is_some()),
         ("_dryRun", request.dry_run),
     ];

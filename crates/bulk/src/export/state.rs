@@ -6,6 +6,7 @@ use fhirhose_store::catalog::{KeyRange, Snapshot};
 use fhirhose_store::{OutputFile, Sequence};
 use serde::{Deserialize, Serialize};
 
+use super::helpers::turn_of;
 use crate::{Error, ErrorKind, Result};
 
 /// Rows of a job that are read in one call.
@@ -22,6 +23,12 @@ pub(super) struct State {
     pub(super) after: Sequence,
     /// How many parts there are; `None` until they are planned.
     pub(super) parts: Option<usize>,
+    /// The oldest state that the export reads, if it is older than the snapshot: that of `_since`.
+    #[serde(default)]
+    pub(super) oldest_read: Option<Sequence>,
+    /// Versions that had ended at or before this may have been dropped when the export began.
+    #[serde(default)]
+    pub(super) forgotten: Sequence,
 }
 
 /// A part and how far it is; the row with its number.
@@ -35,6 +42,9 @@ pub(super) struct Part {
     /// Which of `files`, by position, end within a block that goes on in the next one. Rising.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) continued: Vec<usize>,
+    /// The side files beside `files`, by name: what later stages need of the resources in them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) side: Vec<String>,
     pub(super) next: Next,
 }
 
@@ -47,8 +57,30 @@ pub(super) enum Work {
         resource_type: ResourceType,
         range: KeyRange,
     },
+    /// Writes the resources of a type in a range of keys that `_since` leaves out, of members who joined the Group since then.
+    Joined {
+        resource_type: ResourceType,
+        range: KeyRange,
+    },
+    /// Writes the Provenance without an owner that is about a resource in a wanted compartment.
+    Unowned { range: KeyRange },
+    /// Writes the Provenance that `includeAssociatedData` chooses for what was exported.
+    Associated,
+    /// Writes the resources of a type that others refer to.
+    Helpers { resource_type: ResourceType },
     /// Writes what was deleted.
     Deletions,
+}
+
+impl Work {
+    /// When the part is made: stages follow one another, for a later one needs the side files of those before.
+    pub(super) fn stage(&self) -> usize {
+        match self {
+            Self::Resources { .. } | Self::Joined { .. } | Self::Unowned { .. } | Self::Deletions => 0,
+            Self::Associated => 1,
+            Self::Helpers { resource_type } => 2 + turn_of(*resource_type),
+        }
+    }
 }
 
 /// Where a part goes on.
@@ -63,15 +95,29 @@ pub(super) enum Next {
 }
 
 impl State {
+    /// The state of an export of what was written after a sequence.
+    pub(super) fn at(snapshot: Snapshot, after: Sequence) -> Self {
+        Self {
+            snapshot,
+            after,
+            parts: None,
+            oldest_read: None,
+            forgotten: Sequence::ZERO,
+        }
+    }
+
     /// The state of a job's last checkpoint.
     pub(super) fn load(checkpoint: &[u8]) -> Result<Self> {
         serde_json::from_slice(checkpoint).map_err(|source| unreadable().with_source(source))
     }
 
-    /// A checkpoint with this state that holds the snapshot.
+    /// A checkpoint with this state that holds what the export reads.
     pub(super) fn checkpoint(&self) -> Checkpoint {
         let state = serde_json::to_vec(self).expect("a state is plain data");
-        Checkpoint::new().state(state).holds(self.snapshot.sequence.0)
+        let oldest = self.oldest_read.unwrap_or(self.snapshot.sequence);
+        Checkpoint::new()
+            .state(state)
+            .holds(oldest.min(self.snapshot.sequence).0)
     }
 }
 
@@ -83,6 +129,7 @@ impl Part {
             text_bytes_max,
             files: Vec::new(),
             continued: Vec::new(),
+            side: Vec::new(),
             next: Next::Start,
         }
     }
@@ -95,6 +142,7 @@ impl Part {
 
     /// Forgets all that was done.
     pub(super) fn restart(&mut self) {
+        self.side.clear();
         self.files.clear();
         self.continued.clear();
         self.next = Next::Start;

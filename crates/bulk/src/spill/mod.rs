@@ -1,9 +1,11 @@
 //! Sorting what does not fit into memory: sorted files of small records in the store's outputs, and the merge of many into one stream.
 //!
 //! Whoever has records sorts as many as memory may hold and writes them as a file; [`Merge`] then gives the records of all files in
-//! their order, those of one key as one.
+//! their order, those of one key as one. [`Sorter`] does the first half for plain byte strings ([`Entry`]).
 //!
 //! The files are cut into blocks at line ends; a record ends with a line feed, so that it is a line as far as they are concerned.
+
+mod entry;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,6 +17,8 @@ use fhirhose_store::{
 };
 use futures::StreamExt;
 use tokio::runtime::Handle;
+
+pub(crate) use entry::{Entry, Sorter};
 
 use crate::{Error, ErrorKind, Result};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fhirhose_bulk::export::{
-    ExportHandler, ExportResult, ExportSettings, ExportSpec, FileKind, Target, submit_export,
+    ExportHandler, ExportResult, ExportSettings, ExportSpec, FileKind, GroupJoiners, Target, submit_export,
 };
 use fhirhose_bulk::import::{ImportHandler, ImportSettings, ImportSpec, submit_import};
 use fhirhose_fhir::export_request::{ExportLevel, ExportRequest, KickOff};
@@ -300,9 +300,13 @@ impl Exported {
     }
 }
 
-/// An export of a level with a query, as a kick-off makes it.
+/// An export of a level with a query, as a kick-off makes it; of what is asked for and nothing that comes with it.
 pub(super) fn spec(level: ExportLevel, query: &str) -> ExportSpec {
-    ExportSpec::new(request(level, query), Target::Outputs)
+    ExportSpec {
+        helper_resources: false,
+        group_joiners: GroupJoiners::ChangesOnly,
+        ..ExportSpec::new(request(level, query), Target::Outputs)
+    }
 }
 
 pub(super) fn request(level: ExportLevel, query: &str) -> ExportRequest {

@@ -1,0 +1,162 @@
+//! Provenance by default, and chosen by `includeAssociatedData` (spec §1.3).
+
+use fhirhose_bulk::export::ExportSpec;
+use fhirhose_fhir::export_request::{AssociatedData, ExportLevel};
+
+use super::fixture::{World, group, patient, spec};
+
+fn provenance(id: &str, recorded: &str, targets: &[&str]) -> String {
+    let targets: Vec<String> = targets
+        .iter()
+        .map(|target| format!(r#"{{"reference":"{target}"}}"#))
+        .collect();
+    format!(
+        r#"{{"resourceType":"Provenance","id":"{id}","target":[{}],"recorded":"{recorded}","agent":[{{"who":{{"reference":"Practitioner/x"}}}}]}}"#,
+        targets.join(",")
+    )
+}
+
+async fn filled() -> World {
+    let world = World::new();
+    let mut lines = vec![r#"{"resourceType":"Organization","id":"org"}"#.to_owned()];
+    for id in ["p1", "p2"] {
+        lines.push(format!(r#"{{"resourceType":"Patient","id":"{id}"}}"#));
+        lines.push(format!(
+            r#"{{"resourceType":"Observation","id":"o-{id}","status":"final","subject":{{"reference":"Patient/{id}"}}}}"#
+        ));
+    }
+    lines.push(provenance(
+        "old",
+        "2020-01-01T00:00:00Z",
+        &["Patient/p1", "Observation/o-p1"],
+    ));
+    lines.push(provenance("new", "2021-01-01T00:00:00Z", &["Observation/o-p1"]));
+    lines.push(provenance(
+        "of-p2",
+        "2019-01-01T00:00:00Z",
+        &["Observation/o-p2", "Observation/nowhere"],
+    ));
+    lines.push(provenance(
+        "of-org",
+        "2022-01-01T00:00:00Z",
+        &["Organization/org"],
+    ));
+    world.load_lines(lines).await;
+    let member = r#"{"resourceType":"Group","id":"g","type":"person","actual":true,"member":[{"entity":{"reference":"Patient/p1"}}]}"#;
+    world.put(member).await;
+    world
+}
+
+async fn check(world: &World, spec: &ExportSpec, expected: &[&str]) {
+    let names = world.export(spec).await.names();
+    let given: Vec<_> = names
+        .iter()
+        .filter_map(|name| name.strip_prefix("Provenance/"))
+        .collect();
+    assert_eq!(
+        given, expected,
+        "{:?} {:?}",
+        spec.request.level, spec.request.associated_data
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_default_provenance_comes_whose_target_is_in_an_exported_compartment() {
+    let world = filled().await;
+    check(
+        &world,
+        &spec(ExportLevel::System, ""),
+        &["new", "of-org", "of-p2", "old"],
+    )
+    .await;
+    check(
+        &world,
+        &spec(ExportLevel::AllPatients, ""),
+        &["new", "of-p2", "old"],
+    )
+    .await;
+    check(&world, &spec(group("g"), ""), &["new", "old"]).await;
+    check(
+        &world,
+        &spec(patient("p2"), "_type=Provenance,Patient"),
+        &["of-p2"],
+    )
+    .await;
+    check(&world, &spec(ExportLevel::System, "_type=Patient"), &[]).await;
+    check(&world, &spec(patient("p2"), "_type=Patient"), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_compartment_of_a_target_is_that_at_the_snapshot() {
+    let world = filled().await;
+    let spec = spec(patient("p2"), "");
+    let job = world.submit(&spec).await.unwrap();
+    let stop = fhirhose_jobs::StopSignal::new();
+    let context = world.claim("export", &world.jobs(), &stop).await;
+    stop.stop(fhirhose_jobs::StopReason::Shutdown);
+    assert!(
+        fhirhose_jobs::Handler::run(&world.handler(), &context)
+            .await
+            .is_err()
+    );
+    let release = fhirhose_jobs::Release::Shutdown;
+    world.jobs().release(context.lease(), release).await.unwrap();
+    // After the snapshot the target goes over to somebody else, and another comes in its place.
+    world
+        .put(r#"{"resourceType":"Observation","id":"o-p2","status":"final","subject":{"reference":"Patient/p1"}}"#)
+        .await;
+    world
+        .put(r#"{"resourceType":"Observation","id":"o-p1","status":"final","subject":{"reference":"Patient/p2"}}"#)
+        .await;
+    let context = world
+        .claim("export", &world.jobs(), &fhirhose_jobs::StopSignal::new())
+        .await;
+    let result = fhirhose_jobs::Handler::run(&world.handler(), &context)
+        .await
+        .unwrap();
+    let names = world.read(job, &result, &spec.target).await.names();
+    assert!(
+        names.contains("Provenance/of-p2") && !names.contains("Provenance/new"),
+        "{names:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn associated_provenance_comes_for_what_is_exported_and_no_other() {
+    let world = filled().await;
+    let with = |level: ExportLevel, query: &str, associated: AssociatedData| {
+        let mut spec = spec(level, query);
+        spec.request.associated_data = associated;
+        spec
+    };
+    let (latest, relevant) = (
+        AssociatedData::LatestProvenance,
+        AssociatedData::RelevantProvenance,
+    );
+    check(
+        &world,
+        &with(ExportLevel::System, "", relevant),
+        &["new", "of-org", "of-p2", "old"],
+    )
+    .await;
+    check(
+        &world,
+        &with(ExportLevel::System, "_type=Observation", latest),
+        &["new", "of-p2"],
+    )
+    .await;
+    check(
+        &world,
+        &with(ExportLevel::System, "_type=Observation", relevant),
+        &["new", "of-p2", "old"],
+    )
+    .await;
+    check(&world, &with(group("g"), "", latest), &["new", "old"]).await;
+    check(&world, &with(group("g"), "_type=Patient", relevant), &["old"]).await;
+    check(
+        &world,
+        &with(ExportLevel::System, "_type=Provenance", relevant),
+        &[],
+    )
+    .await;
+}
