@@ -1,5 +1,8 @@
 //! Search: queries are read or refused by name, and resources match as R4 says.
 
+mod fhirpath;
+mod generated;
+mod oracle;
 mod refused;
 mod values;
 
