@@ -140,6 +140,8 @@ pub(super) struct Tree {
 pub(super) struct Node {
     pub(super) filter: Option<Filter>,
     pub(super) edges: Vec<Edge>,
+    /// How many different members the edges lead to; with filters, several may lead to one.
+    pub(super) names: usize,
     /// Which clauses look at the values here, and as what.
     pub(super) tests: Vec<Test>,
 }
@@ -185,6 +187,8 @@ impl Tree {
         if let Some(edge) = known {
             return edge.node;
         }
+        let known_name = self.nodes[at].edges.iter().any(|edge| edge.member == step.member);
+        self.nodes[at].names += usize::from(!known_name);
         let node = self.nodes.len();
         self.nodes.push(Node {
             filter: step.filter,

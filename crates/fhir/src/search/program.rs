@@ -112,11 +112,21 @@ impl Program {
         if node.edges.is_empty() {
             return false;
         }
+        let mut names_left = node.names;
         for (name, member) in value.members() {
+            let mut met = false;
             for edge in &node.edges {
-                if means(name, edge.member) && self.visit(walk, edge.node, member) {
-                    return true;
+                if means(name, edge.member) {
+                    met = true;
+                    if self.visit(walk, edge.node, member) {
+                        return true;
+                    }
                 }
+            }
+            // No object has a name twice.
+            names_left -= usize::from(met);
+            if names_left == 0 {
+                break;
             }
         }
         false

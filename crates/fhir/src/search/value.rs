@@ -103,7 +103,8 @@ impl<'b> Value<'b> {
 /// Whether the raw text of a JSON string means this text.
 #[inline]
 pub(super) fn means(raw: &[u8], text: &str) -> bool {
-    raw == text.as_bytes() || (raw.contains(&b'\\') && decoded_means(raw, text))
+    // A text with escapes is longer than what it means.
+    raw == text.as_bytes() || (raw.len() > text.len() && raw.contains(&b'\\') && decoded_means(raw, text))
 }
 
 #[cold]
