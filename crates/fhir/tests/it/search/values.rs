@@ -6,6 +6,8 @@ use fhirhose_fhir::{
     search::{Criteria, ReferenceParameter, parameters},
 };
 
+use proptest::prelude::*;
+
 use super::{BASE, check, criteria, matches, version};
 
 /// T-01, T-03
@@ -368,6 +370,36 @@ fn quantities_match_by_number_and_unit() {
             "Observation?value-quantity=eb11",
         ],
     );
+    for (comparator, matching, others) in [
+        (
+            "<",
+            ["lt10", "le10", "lt1", "eb10"],
+            ["10", "gt10", "ge10", "sa1"],
+        ),
+        (
+            "<=",
+            ["lt10", "le10", "ge10", "eb11"],
+            ["10", "gt10", "eb10", "sa1"],
+        ),
+        (
+            ">=",
+            ["gt10", "ge10", "le10", "sa9"],
+            ["10", "lt10", "sa10", "eb99"],
+        ),
+        (
+            ">",
+            ["gt10", "ge10", "gt99", "sa10"],
+            ["10", "lt10", "le10", "eb99"],
+        ),
+    ] {
+        let members = format!(r#""valueQuantity":{{"value":10,"comparator":"{comparator}"}}"#);
+        let query = |value: &str| format!("Observation?value-quantity={value}");
+        check(
+            &members,
+            &matching.map(query).each_ref().map(String::as_str),
+            &others.map(query).each_ref().map(String::as_str),
+        );
+    }
     check(
         r#""onsetRange":{"low":{"value":10,"code":"a"},"high":{"value":20,"code":"a"}}"#,
         &[
@@ -606,4 +638,84 @@ fn references_of_a_parameter_are_read_for_includes() {
     assert!(ReferenceParameter::find(ResourceType::OBSERVATION, "code").is_none());
     let patient = ReferenceParameter::find(ResourceType::OBSERVATION, "patient").expect("patient");
     assert!(patient.may_mean(ResourceType::PATIENT) && !patient.may_mean(ResourceType::GROUP));
+}
+
+proptest! {
+    /// What a date with a prefix means of another one, said by their first and last seconds.
+    #[test]
+    fn dates_compare_by_their_first_and_last_seconds(asked in dates(), found in dates(), prefix in 0..9usize) {
+        let prefix = ["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"][prefix];
+        let ((asked_text, asked), (found_text, found)) = (asked, found);
+        let within = asked.0 <= found.0 && found.1 <= asked.1;
+        let length = asked.1 - asked.0 + 1;
+        let expected = match prefix {
+            "eq" => within,
+            "ne" => !within,
+            "gt" => found.1 > asked.1,
+            "lt" => found.0 < asked.0,
+            "ge" => within || found.1 > asked.1,
+            "le" => within || found.0 < asked.0,
+            "sa" => found.0 > asked.1,
+            "eb" => found.1 < asked.0,
+            _ => found.0 <= asked.1 + length && found.1 >= asked.0 - length,
+        };
+        let query = format!("Patient?birthdate={prefix}{asked_text}");
+        prop_assert_eq!(matches(&query, &format!(r#""birthDate":"{found_text}""#)), expected, "{} of {}", query, found_text);
+    }
+
+    #[test]
+    fn reading_queries_never_panics_and_what_is_read_survives_its_text(
+        query in "(Patient|Observation|Group)\\?((name|code|date|_id|subject|value-quantity|deceased)(:(not|missing|exact|text|Patient))?=[ -~é]{0,12}&?){0,3}"
+    ) {
+        if let Ok(criteria) = Criteria::parse(&query, BASE) {
+            prop_assert_eq!(&Criteria::parse(criteria.text(), "").expect("its own text"), &criteria);
+        }
+    }
+}
+
+/// A date of some precision in a few years, with the seconds of its first and its last moment.
+fn dates() -> impl Strategy<Value = (String, (i64, i64))> {
+    (2019..2022i32, 1..=12u32, 1..=28u32, 0..24u32, 0..60u32, 0..4usize).prop_map(
+        |(year, month, day, hour, minute, precision)| {
+            let second = |text: String| Instant::parse(&text).expect("an instant").micros() / 1_000_000;
+            let last_day = [
+                31,
+                if year == 2020 { 29 } else { 28 },
+                31,
+                30,
+                31,
+                30,
+                31,
+                31,
+                30,
+                31,
+                30,
+                31,
+            ][month as usize - 1];
+            let (text, first, last) = match precision {
+                0 => (
+                    format!("{year}"),
+                    format!("{year}-01-01T00:00"),
+                    format!("{year}-12-31T23:59"),
+                ),
+                1 => (
+                    format!("{year}-{month:02}"),
+                    format!("{year}-{month:02}-01T00:00"),
+                    format!("{year}-{month:02}-{last_day}T23:59"),
+                ),
+                2 => {
+                    let text = format!("{year}-{month:02}-{day:02}");
+                    (text.clone(), format!("{text}T00:00"), format!("{text}T23:59"))
+                }
+                _ => {
+                    let text = format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}");
+                    (format!("{text}Z"), text.clone(), text)
+                }
+            };
+            (
+                text,
+                (second(format!("{first}:00Z")), second(format!("{last}:59Z"))),
+            )
+        },
+    )
 }
