@@ -19,7 +19,11 @@ pub fn check(data: &[u8]) {
         return;
     };
     let kick_off = KickOff {
-        preferences: if choice & 8 == 0 { Preferences::default() } else { lenient() },
+        preferences: if choice & 8 == 0 {
+            Preferences::default()
+        } else {
+            lenient()
+        },
         wire: if choice & 16 == 0 { Wire::Stu3 } else { Wire::Stu4 },
         ..strict(level(choice))
     };

@@ -7,6 +7,7 @@
 pub mod kick_off;
 pub mod line_checker;
 pub mod ndjson_cutter;
+pub mod search;
 
 /// A fuzz target: its name, which is its corpus folder's too, and its laws.
 pub struct Target {
@@ -17,7 +18,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 3] = [
+pub const TARGETS: [Target; 4] = [
     Target {
         name: "ndjson_cutter",
         check: ndjson_cutter::check,
@@ -29,5 +30,9 @@ pub const TARGETS: [Target; 3] = [
     Target {
         name: "kick_off",
         check: kick_off::check,
+    },
+    Target {
+        name: "search",
+        check: search::check,
     },
 ];

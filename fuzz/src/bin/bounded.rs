@@ -67,6 +67,17 @@ const PIECES: &[&str] = &[
     "valueInstant",
     "application/fhir+ndjson",
     "{\"name\":\"_type\",\"valueString\":\"",
+    ":missing=true",
+    ":not=",
+    ":exact=",
+    "date=ge2020-01",
+    "value-quantity=ap5.40||mg",
+    "code=http://loinc.org|8302-2",
+    "code-value-quantity=a$1",
+    "\\,",
+    "$",
+    "\"coding\":[{\"code\":\"a\"}]",
+    "\"valueQuantity\":{\"value\":5.4}",
 ];
 
 fn main() -> ExitCode {
@@ -79,7 +90,7 @@ fn main() -> ExitCode {
         .filter(|target| name == "all" || name == target.name)
         .collect();
     let (Some(seconds), Some(seed), false) = (seconds, seed, chosen.is_empty()) else {
-        eprintln!("usage: bounded [ndjson_cutter|line_checker|kick_off|all] [seconds] [seed]");
+        eprintln!("usage: bounded [ndjson_cutter|line_checker|kick_off|search|all] [seconds] [seed]");
         return ExitCode::from(2);
     };
     let held = chosen
