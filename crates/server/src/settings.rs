@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use fhirhose_bulk::export::{ExportSettings, FILE_BYTES_MAX};
+use fhirhose_bulk::export::{ExportSettings, FILE_BYTES_MAX, GroupJoiners};
 use fhirhose_bulk::import::ImportSettings;
 use url::Url;
 
@@ -85,6 +85,10 @@ pub struct ServerSettings {
     pub import: ImportSettings,
     /// How exports use the machine.
     pub export: ExportSettings,
+    /// Whether exports of patients come with the Practitioners, Organizations … that their resources refer to (K-08). Default: yes.
+    pub export_helper_resources: bool,
+    /// What an export of a Group with `_since` has of members who joined since then (G-04). Default: all that there is of them.
+    pub export_group_joiners: GroupJoiners,
     /// The most text of one export file, in bytes. Default: 256 MiB.
     pub export_file_bytes_max: u64,
     /// The name under which this process holds jobs. All processes that open one data folder, one after another, use the
@@ -121,6 +125,8 @@ impl Default for ServerSettings {
             imports_parallel: 1,
             import: ImportSettings::default(),
             export: ExportSettings::default(),
+            export_helper_resources: true,
+            export_group_joiners: GroupJoiners::WholeHistory,
             export_file_bytes_max: FILE_BYTES_MAX,
             worker: "local".to_owned(),
         }

@@ -158,9 +158,9 @@ impl ExportHandler {
         context: &JobContext,
     ) -> Result<ExportResult, JobError> {
         context.check()?;
-        // What the client has to know first: which parts of its request were left out (K-22).
-        let noted = notes.outcomes();
-        let lines: String = (spec.request.ignored.iter().chain(&noted))
+        let lines: String = notes
+            .outcomes()
+            .iter()
             .map(|outcome| outcome.to_json() + "\n")
             .collect();
         if lines.is_empty() && spec.target == Target::Outputs {

@@ -4,6 +4,7 @@ use super::say;
 use crate::workspace::{self, WORKER};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use fhirhose_bulk::export::GroupJoiners;
 use fhirhose_bulk::import::HttpFetch;
 use fhirhose_client::{Http, HttpSettings};
 use fhirhose_jobs::SystemEntropy;
@@ -88,6 +89,14 @@ pub(crate) struct Serve {
     #[arg(long, env = "FHIRHOSE_EXPORTS_PARALLEL", value_name = "JOBS")]
     exports_parallel: Option<usize>,
 
+    /// Exports patients without the Practitioners, Organizations and so on that their resources refer to
+    #[arg(long, env = "FHIRHOSE_NO_HELPER_RESOURCES")]
+    no_helper_resources: bool,
+
+    /// What a Group export with _since has of members who joined since then
+    #[arg(long, env = "FHIRHOSE_GROUP_JOINERS", value_enum, default_value_t = Joiners::WholeHistory)]
+    group_joiners: Joiners,
+
     /// Text of one import chunk, in bytes: one run, one commit
     #[arg(long, env = "FHIRHOSE_CHUNK_BYTES", value_name = "BYTES")]
     chunk_bytes: Option<usize>,
@@ -109,6 +118,14 @@ enum Headers {
     Strict,
     /// Take `application/fhir+json` and `respond-async` for granted
     Default,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Joiners {
+    /// All that there is of them
+    WholeHistory,
+    /// What changed since then, as of all members
+    ChangesOnly,
 }
 
 impl Serve {
@@ -145,6 +162,11 @@ impl Serve {
                 HttpInputs::LoopbackOnly
             },
             retention_secs: self.retention_secs,
+            export_helper_resources: !self.no_helper_resources,
+            export_group_joiners: match self.group_joiners {
+                Joiners::WholeHistory => GroupJoiners::WholeHistory,
+                Joiners::ChangesOnly => GroupJoiners::ChangesOnly,
+            },
             worker: WORKER.to_owned(),
             ..ServerSettings::default()
         };

@@ -1,5 +1,6 @@
 //! The CapabilityStatement, made of what there is.
 
+use fhirhose_bulk::export::GroupJoiners;
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_fhir::search::{Parameter, parameters};
 use serde_json::{Map, Value, json};
@@ -7,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::operations::{Operation, Scope};
 use super::{BULK_DATA, COHORT_PROFILE};
 use crate::app::App;
-use crate::{RouteMethods, routes};
+use crate::{RouteMethods, ServerSettings, routes};
 
 /// What people have to know of exports (spec §4.5), one paragraph each.
 const DOCUMENTATION: &[&str] = &[
@@ -17,12 +18,8 @@ const DOCUMENTATION: &[&str] = &[
      reported under `Prefer: handling=lenient`. Types are those of `rest.resource`; no profile is claimed or checked.",
     "Levels: exports of patients and Groups hold the Patient compartment of FHIR R4 and Device by its `patient`. Inactive and former \
      members of a Group are not exported; nested Groups are followed.",
-    "Helper resources: exports of patients and Groups add the Practitioner, PractitionerRole, Organization, Location, Medication and Device \
-     resources that exported resources refer to, each once, unless `_type` leaves their types out. `_since` and `_typeFilter` do not apply to them.",
     "Formats: NDJSON, sent plain, as gzip or as zstd. Files are split by type and size, see `_maximumFileSize`; several files of a type are \
      numbered. Files need no token. A type without resources has no file.",
-    "`_since` compares each resource's own `meta.lastUpdated`, not the patient's and not the Group's; what became of members who joined or \
-     left a Group since then is told in an OperationOutcome of the manifest. Deletions are listed as long as versions are kept.",
     "`includeAssociatedData` takes LatestProvenanceResources and RelevantProvenanceResources. Without it, all Provenance of the level comes.",
     "`_typeFilter` takes the search parameters listed at each type; result parameters, chaining and `_has` are refused.",
     "`_dryRun=true` is an extension of this server: nothing is exported, and the answer is 200 with a Parameters resource that tells how \
@@ -42,12 +39,37 @@ const INTERACTIONS: &[(&str, &str, &[&str])] = &[
     ("/fhir", "POST", &["batch", "transaction"]),
 ];
 
+/// What depends on the operator's choice.
+fn chosen(settings: &ServerSettings) -> [&'static str; 2] {
+    let helpers = if settings.export_helper_resources {
+        "Helper resources: exports of patients and Groups add the Practitioner, PractitionerRole, Organization, Location, Medication and \
+         Device resources that exported resources refer to, each once, unless `_type` leaves their types out. `_since` and \
+         `_typeFilter` do not apply to them."
+    } else {
+        "Helper resources: none; what lies outside the Patient compartment has to be exported at system level."
+    };
+    let joiners = match settings.export_group_joiners {
+        GroupJoiners::WholeHistory => {
+            "`_since` compares each resource's own `meta.lastUpdated`, not the patient's. Of members who joined a Group since then \
+             everything is exported; members who left are named in an OperationOutcome of the manifest. Deletions are listed as \
+             long as versions are kept."
+        }
+        GroupJoiners::ChangesOnly => {
+            "`_since` compares each resource's own `meta.lastUpdated`, not the patient's, and says nothing of who joined a Group when: \
+             what members had before they joined does not come. Members who left are named in an OperationOutcome of the \
+             manifest. Deletions are listed as long as versions are kept."
+        }
+    };
+    [helpers, joiners]
+}
+
 /// Makes the CapabilityStatement.
 pub(crate) fn statement(app: &App) -> Value {
     let routes = routes();
+    let documentation = [DOCUMENTATION, &chosen(&app.settings)].concat().join("\n\n");
     let rest = json!({
         "mode": "server",
-        "documentation": DOCUMENTATION.join("\n\n"),
+        "documentation": documentation,
         "security": { "description": "No authorization: the server listens on loopback addresses only." },
         "resource": ResourceType::all().map(|name| resource(name, &routes, app)).collect::<Vec<_>>(),
         "interaction": interactions(&routes, |pattern| pattern == "/fhir"),

@@ -1,9 +1,13 @@
 //! `$export` (STU1 to STU3) and `$export-v4` (STU4) at system, all-patients, Group and patient level: kicks an export off (K-01 to K-07).
 
-use fhirhose_bulk::export::{EXPORT, ExportSpec, Target, submit_export};
+use fhirhose_bulk::export::{
+    EXPORT, ExportSpec, PatientFault, Target, drop_patient_faults, patient_faults, submit_export,
+};
 use fhirhose_fhir::accept::FhirJson;
 use fhirhose_fhir::export_request::{ExportLevel, ExportRequest, KickOff, Wire};
 use fhirhose_fhir::outcome::{Issue, IssueCode, OperationOutcome};
+use fhirhose_fhir::prefer::Handling;
+use fhirhose_store::Store;
 use hyper::header::HeaderName;
 
 use super::status::{accepted, check_room};
@@ -11,6 +15,9 @@ use crate::HeaderMode;
 use crate::answer;
 use crate::call::{Answer, Call, not_acceptable};
 use crate::problem::Problem;
+
+/// Patients that cannot be exported and are told one by one.
+const PATIENTS_TOLD_MAX: usize = 50;
 
 /// `[base]/$export`: everything (K-01).
 pub(super) async fn system(call: Call) -> Answer {
@@ -60,11 +67,16 @@ pub(super) async fn patient_v4(call: Call) -> Answer {
 async fn kick_off(call: Call, level: ExportLevel, wire: Wire) -> Answer {
     check_headers(&call)?;
     let (app, client) = (call.app.clone(), call.client());
-    let request = request(call, level, wire).await?;
+    let handling = call.preferences().handling;
+    let mut request = request(call, level, wire).await?;
+    check_patients(&app.store, &mut request, handling).await?;
     let separate_status = request.separate_status;
     check_room(&app, &client, EXPORT).await?;
     let spec = ExportSpec {
         file_bytes_max: app.settings.export_file_bytes_max,
+        base_url: Some(app.base_url.clone()),
+        helper_resources: app.settings.export_helper_resources,
+        group_joiners: app.settings.export_group_joiners,
         ..ExportSpec::new(request, Target::Outputs)
     };
     let job = submit_export(&app.store, &spec, &client, &*app.entropy).await?;
@@ -94,6 +106,31 @@ async fn request(call: Call, level: ExportLevel, wire: Wire) -> Result<ExportReq
         return Ok(kick_off.read_body(&call.json_body().await?)?);
     }
     Ok(kick_off.read_query(call.query())?)
+}
+
+/// Refuses patients that do not exist or are not in the Group, each by name, or leaves them out and says so (spec §1.3 `patient`).
+async fn check_patients(
+    store: &Store,
+    request: &mut ExportRequest,
+    handling: Handling,
+) -> Result<(), Problem> {
+    if handling == Handling::Lenient {
+        return Ok(drop_patient_faults(store, request).await?);
+    }
+    let faults = patient_faults(store, request).await?;
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let mut issues: Vec<Issue> = faults
+        .iter()
+        .take(PATIENTS_TOLD_MAX)
+        .map(PatientFault::issue)
+        .collect();
+    if faults.len() > PATIENTS_TOLD_MAX {
+        let text = format!("patient: {} further ones", faults.len() - PATIENTS_TOLD_MAX);
+        issues.push(Issue::error(IssueCode::TooLong, text));
+    }
+    Err(OperationOutcome { issues }.into())
 }
 
 /// Asks for the headers of the standard, or takes them for granted (K-20, K-21); both complaints come together.

@@ -1,5 +1,7 @@
 //! `$export`: levels, parameters and headers of the kick-off.
 
+use std::collections::BTreeSet;
+
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -182,7 +184,12 @@ async fn every_bad_parameter_is_told_at_the_kick_off_k_42_k_47_k_48() {
         "_type=MadeUp",
         "_elements=Patient.name.family",
         "_typeFilter=Patient?made-up=true",
-        "_until=2020-01-01T00:00:00Z",
+        "_until=2020-01-01",
+        "organizeOutputBy=Observation",
+        "includeAssociatedData=Everything",
+        "allowPartialManifests=maybe",
+        "_maximumFileSize=0",
+        "_dryRun=maybe",
         "patient=Patient/p1",
         "unheard=of",
     ] {
@@ -287,11 +294,16 @@ async fn preferences_are_read_from_several_headers_in_any_case_k_24() {
     }
 }
 
+fn patients(references: &[&str]) -> Value {
+    let parameter = |reference: &&str| json!({"name": "patient", "valueReference": {"reference": reference}});
+    let parameter: Vec<Value> = references.iter().map(parameter).collect();
+    json!({"resourceType": "Parameters", "parameter": parameter})
+}
+
 #[tokio::test]
 async fn patients_are_named_in_a_body_below_the_system_level_only() {
     let server = Server::populated().await;
-    let body = json!({"resourceType": "Parameters", "parameter":
-        [{"name": "patient", "valueReference": {"reference": "Patient/p1"}}]});
+    let body = patients(&["Patient/p1"]);
     let post = |path: &str| server.ask(Method::POST, path).asynchronous().json(&body);
     let system = post("/fhir/$export").send().await.refusal(400);
     assert!(system.contains("patient: "), "{system}");
@@ -300,6 +312,82 @@ async fn patients_are_named_in_a_body_below_the_system_level_only() {
         get.refusal(400).contains("POST"),
         "a GET may be logged with its URL"
     );
+    let accepted = post("/fhir/Patient/$export").send().await;
+    let manifest = server.finished(accepted.header("content-location")).await.json();
+    let of_p1 = names(&[
+        "Patient/p1",
+        "Observation/o1",
+        "Encounter/e1",
+        "Device/d1",
+        "Group/g1",
+    ]);
+    assert_eq!(server.names(&manifest["output"]).await, of_p1);
+}
+
+#[tokio::test]
+async fn patients_that_do_not_exist_or_are_not_in_the_group_are_refused_each_by_name_k_46_k_48() {
+    let server = Server::populated().await;
+    let body = patients(&["Patient/p1", "Patient/p2", "Patient/nobody"]);
+    let post = || server.ask(Method::POST, "/fhir/Group/g1/$export").json(&body);
+    let text = post().asynchronous().send().await.refusal(400);
+    assert!(text.contains("Patient/p2 is not a member"), "{text}");
+    assert!(text.contains("Patient/nobody does not exist"), "{text}");
+    let lenient = post()
+        .header("accept", "application/fhir+json")
+        .header("prefer", "respond-async, handling=lenient");
+    let accepted = lenient.send().await;
+    assert_eq!(accepted.status, 202, "{}", accepted.text());
+    let manifest = server.finished(accepted.header("content-location")).await.json();
+    let exported = server.names(&manifest["output"]).await;
+    assert!(exported.contains("Patient/p1") && !exported.contains("Patient/p2"));
+    let reports = server
+        .get(manifest["error"][0]["url"].as_str().unwrap())
+        .await
+        .lines();
+    assert_eq!(reports.len(), 2, "one for each patient: {reports:?}");
+}
+
+/// What is in `output` of an export by GET.
+async fn exported(server: &Server, query: &str) -> BTreeSet<String> {
+    server.exported(&format!("Patient/$export?{query}")).await
+}
+
+#[tokio::test]
+async fn filters_choose_within_their_type_and_add_up_t_02_t_03_t_04_t_07() {
+    let server = Server::populated().await;
+    let whole = exported(&server, "_type=Patient,Observation").await;
+    assert_eq!(
+        whole,
+        names(&["Patient/p1", "Patient/p2", "Observation/o1", "Observation/o2"])
+    );
+    let female = "_type=Patient,Observation&_typeFilter=Patient%3Fgender%3Dfemale";
+    let expected = names(&["Patient/p1", "Observation/o1", "Observation/o2"]);
+    assert_eq!(exported(&server, female).await, expected, "each type on its own");
+    let both = "_type=Patient&_typeFilter=Patient%3Fgender%3Dfemale&_typeFilter=Patient%3F_id%3Dp2";
+    assert_eq!(
+        exported(&server, both).await,
+        names(&["Patient/p1", "Patient/p2"])
+    );
+    let neither = "_type=Patient&_typeFilter=Patient%3Fgender%3Dfemale%26_id%3Dp2";
+    assert_eq!(exported(&server, neither).await, names(&[]));
+}
+
+#[tokio::test]
+async fn until_leaves_out_what_is_not_older() {
+    let server = Server::populated().await;
+    let (_, manifest) = server.export("$export").await;
+    let time = manifest["transactionTime"].as_str().unwrap().to_owned();
+    server
+        .put(&json!({"resourceType": "Patient", "id": "p1", "active": false}))
+        .await;
+    server.put(&json!({"resourceType": "Patient", "id": "p3"})).await;
+    let old = server
+        .exported(&format!("$export?_type=Patient&_until={time}"))
+        .await;
+    // The newest version of p1 is younger, and older ones are never exported (K-14).
+    assert_eq!(old, names(&["Patient/p2"]));
+    let window = format!("$export?_since={time}&_until={time}");
+    server.kick_off(&window).await.refusal(400);
 }
 
 #[tokio::test]
