@@ -208,3 +208,50 @@ impl PartReader {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn many_files_are_merged_with_few_readers_into_one_order_without_repeats() {
+        let outputs = OutputStore::new(Arc::new(object_store::memory::InMemory::new()));
+        let work = move || {
+            let runtime = Handle::current();
+            let create = |name: &str| {
+                let name = OutputName::new("job", name)?;
+                let writer = outputs.create(&name, &part_settings())?;
+                Ok((name, writer))
+            };
+            let mut names = Vec::new();
+            for file in 0..23u32 {
+                let mut sorter = Sorter::new(1 << 10);
+                for number in (0..200u32).rev() {
+                    sorter.push(&(number * 7 % (100 + file)).to_be_bytes());
+                }
+                let (name, writer) = create(&format!("{file}")).map_err(|error: Error| error)?;
+                sorter.write(writer)?;
+                assert!(sorter.is_empty());
+                names.push(name);
+            }
+            let mut merged = 0;
+            let mut merge = Merge::<Entry>::open_many(&outputs, names, 3, &runtime, |number| {
+                merged += 1;
+                create(&format!("merged-{number}"))
+            })?;
+            let mut found = Vec::new();
+            while let Some(entry) = merge.next()? {
+                found.push(u32::from_be_bytes(entry.0[..].try_into().expect("four bytes")));
+            }
+            Ok::<_, Error>((found, merged))
+        };
+        let (found, merged) = tokio::task::spawn_blocking(work)
+            .await
+            .expect("no panic")
+            .expect("a merge");
+        assert_eq!(found, (0..122).collect::<Vec<_>>());
+        assert_eq!(merged, 10, "23 files at 3 a time");
+    }
+}

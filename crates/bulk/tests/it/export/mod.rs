@@ -17,3 +17,4 @@ mod pages;
 mod provenance;
 mod resume;
 mod since;
+mod stages;

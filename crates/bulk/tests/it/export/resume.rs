@@ -35,7 +35,7 @@ async fn filled() -> (World, String) {
     (world, start.to_string())
 }
 
-fn settings() -> ExportSettings {
+pub(super) fn settings() -> ExportSettings {
     ExportSettings {
         parts_parallel: 2,
         part_bytes: 60_000,
@@ -45,7 +45,7 @@ fn settings() -> ExportSettings {
 }
 
 /// Runs the job of a spec through one fault and the lives after it; says what the last one came to, and after how many calls.
-async fn live_through(world: &World, job: JobId, faults: &Arc<Faults>) -> Vec<u8> {
+pub(super) async fn live_through(world: &World, job: JobId, faults: &Arc<Faults>) -> Vec<u8> {
     loop {
         let faulty = FaultyStore::new(
             world.jobs(),

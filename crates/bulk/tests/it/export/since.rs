@@ -176,3 +176,34 @@ async fn many_deletions_come_in_bundles_of_a_hundred_and_files_of_bounded_size()
     assert_eq!(small.deleted(), whole.deleted());
     assert!(small.lines(FileKind::Output).is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m_33_filters_judge_what_was_deleted_by_its_last_version_and_what_is_gone_is_listed_and_said() {
+    let world = filled().await;
+    world.put(&observation("kept", "p1", "x")).await;
+    for (id, status) in [("final", "final"), ("amended", "amended")] {
+        let line =
+            observation(id, "p1", "x").replace(r#""subject""#, &format!(r#""status":"{status}","subject""#));
+        world.put(&line).await;
+    }
+    let start = world.store.catalog().snapshot().await.unwrap().instant;
+    world.delete("Observation", "final", &[]).await;
+    world.delete("Observation", "amended", &[]).await;
+    let mut filtered = spec(ExportLevel::AllPatients, &since(start));
+    let criteria = fhirhose_fhir::search::Criteria::parse("Observation?status=final", "").unwrap();
+    filtered.request.type_filters = vec![criteria];
+    let exported = world.export(&filtered).await;
+    assert_eq!(exported.deleted(), set(&["Observation/final"]));
+    assert!(exported.lines(FileKind::Error).is_empty());
+    // Days later compaction has dropped what the last versions held.
+    world.clock.advance(std::time::Duration::from_secs(3 * 24 * 3600));
+    world.put(&observation("kept", "p1", "y")).await;
+    world.compact("days-later").await;
+    let exported = world.export(&filtered).await;
+    assert_eq!(
+        exported.deleted(),
+        set(&["Observation/final", "Observation/amended"])
+    );
+    let told = exported.lines(FileKind::Error);
+    assert!(told.values().any(|line| line.contains("_typeFilter")), "{told:?}");
+}
