@@ -14,6 +14,9 @@ use crate::{
     resource_type::ResourceType,
 };
 
+/// The longest name of a type, and the slash behind it; R4's own stay well below.
+const TYPE_BYTES_MAX: usize = 48;
+
 static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"reference\""));
 
 /// A reference to a resource by type and id.
@@ -55,24 +58,44 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Tells `visit` the literal references of a valid resource's text, those of contained resources too, in their order and with repeats.
+/// Tells `visit` the literal references of a valid resource's text to types that are `wanted`, those of contained resources too, in their
+/// order and with repeats.
 ///
-/// It looks for the member's name, not for a structure: cheap enough for every row of an export.
-pub fn each_reference(text: &[u8], mut visit: impl FnMut(Reference<'_>)) {
+/// It looks for the member's name, not for a structure, and steps over references to other types: cheap enough for every row of an export.
+pub fn each_reference_to(
+    text: &[u8],
+    wanted: impl Fn(ResourceType) -> bool,
+    mut visit: impl FnMut(Reference<'_>),
+) {
     for at in NAME.find_iter(text) {
-        let Some(raw) = member_text(text, at) else {
+        let Some(start) = member_start(text, at) else {
             continue;
         };
-        let value = decode(raw);
-        if let Target::Resource(reference) = Target::parse(&value) {
-            visit(reference);
+        if relative_type(&text[start..]).is_some_and(|resource_type| !wanted(resource_type)) {
+            continue;
+        }
+        let raw = text.get(start..closing_quote(text, start)).unwrap_or_default();
+        let Ok(raw) = std::str::from_utf8(raw) else {
+            continue;
+        };
+        match Target::parse(&decode(raw)) {
+            Target::Resource(reference) if wanted(reference.resource_type) => visit(reference),
+            _ => {}
         }
     }
 }
 
-/// The raw text of the string member whose name's opening quote stands at `at`; `None` if that is within a string, or another value.
+/// The type that a text begins with, if a slash follows it.
 #[inline]
-fn member_text(text: &[u8], at: usize) -> Option<&str> {
+fn relative_type(text: &[u8]) -> Option<ResourceType> {
+    let head = &text[..text.len().min(TYPE_BYTES_MAX)];
+    let slash = head.iter().position(|&byte| byte == b'/')?;
+    ResourceType::parse_bytes(&head[..slash])
+}
+
+/// Where the text of the string member begins whose name's opening quote stands at `at`; `None` if that is within a string, or another value.
+#[inline]
+fn member_start(text: &[u8], at: usize) -> Option<usize> {
     if at > 0 && text[at - 1] == b'\\' {
         return None;
     }
@@ -81,11 +104,7 @@ fn member_text(text: &[u8], at: usize) -> Option<&str> {
         return None;
     }
     at = skip_space(text, at + 1);
-    if text.get(at) != Some(&b'"') {
-        return None;
-    }
-    let raw = text.get(at + 1..closing_quote(text, at + 1))?;
-    std::str::from_utf8(raw).ok()
+    (text.get(at) == Some(&b'"')).then_some(at + 1)
 }
 
 fn skip_space(text: &[u8], mut at: usize) -> usize {

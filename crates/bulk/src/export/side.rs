@@ -3,7 +3,7 @@
 //! Each output file has its own, named in the same checkpoint. So they say of exactly those resources that are in finished files,
 //! whatever crashed in between, and together they say of each resource of the export.
 
-use fhirhose_fhir::reference::each_reference;
+use fhirhose_fhir::reference::each_reference_to;
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_store::{ErrorKind, OutputName, OutputWriter, Result, Store, key};
 use xxhash_rust::xxh3::xxh3_64;
@@ -155,13 +155,11 @@ impl Side {
             resources.push(&self.key);
         }
         if let Some(references) = &mut self.references {
-            each_reference(line, |reference| {
-                let code = reference.resource_type.code();
-                if !self.referred[usize::from(code)] {
-                    return;
-                }
+            let referred = &self.referred;
+            let wanted = |resource_type: ResourceType| referred[usize::from(resource_type.code())];
+            each_reference_to(line, wanted, |reference| {
                 self.key.clear();
-                self.key.push(code);
+                self.key.push(reference.resource_type.code());
                 key::push_id(reference.id, &mut self.key);
                 let slot = xxh3_64(&self.key) as usize % RECENT;
                 if self.recent[slot] != self.key {

@@ -1,11 +1,13 @@
 //! References found in a resource's text, and what a Provenance says.
 
 use fhirhose_fhir::provenance::ProvenanceFacts;
-use fhirhose_fhir::reference::each_reference;
+use fhirhose_fhir::reference::each_reference_to;
+use fhirhose_fhir::resource_type::ResourceType;
 
 fn found(text: &str) -> Vec<String> {
     let mut found = Vec::new();
-    each_reference(text.as_bytes(), |reference| {
+    let wanted = |resource_type: ResourceType| resource_type != ResourceType::OBSERVATION;
+    each_reference_to(text.as_bytes(), wanted, |reference| {
         found.push(format!("{}/{}", reference.resource_type, reference.id));
     });
     found
@@ -13,7 +15,7 @@ fn found(text: &str) -> Vec<String> {
 
 #[test]
 fn references_are_found_in_any_place_and_spelling() {
-    let text = r#"{"a":{"reference":"Practitioner/1"},"b":[{"reference" : "Organization\/o-2"}],"contained":[{"c":{"reference":"https://x/fhir/Location/3/_history/4"}}],"d":{"reference":"Practitioner/1"}}"#;
+    let text = r#"{"a":{"reference":"Practitioner/1"},"b":[{"reference" : "Organization\/o-2"}],"contained":[{"c":{"reference":"https://x/fhir/Location/3/_history/4"}}],"d":{"reference":"Practitioner/1"},"e":{"reference":"Observation/1"},"f":{"reference":"http://x/Observation/1"}}"#;
     let expected = [
         "Practitioner/1",
         "Organization/o-2",
