@@ -27,6 +27,7 @@ mod references;
 mod screen;
 mod token;
 mod value;
+mod values;
 
 use std::sync::Arc;
 

@@ -6,8 +6,8 @@ const HEAD: &str = "\
 //! Search parameters of R4 4.0.1. Written by `cargo xtask tables`; do not edit.
 
 use super::search::{
-    Kind, SearchRow, UnsupportedRow, component, composite, date, number, quantity, reference, string, token, unsupported,
-    uri,
+    Kind, SearchRow, UnsupportedRow, component, composite, date, number, quantity, reference, string, token,
+    unsupported, uri,
 };
 
 ";
