@@ -3,6 +3,8 @@
 pub mod accept;
 pub mod attachment;
 pub mod bundle;
+pub mod bundle_request;
+pub mod bundle_writer;
 pub mod elements;
 pub mod error;
 pub mod etag;
@@ -24,6 +26,7 @@ pub mod range;
 pub mod reference;
 pub mod resource_type;
 pub mod search;
+pub mod search_request;
 
 mod compartment;
 mod header;

@@ -22,6 +22,18 @@ pub enum Handling {
     Lenient,
 }
 
+/// What the answer to a write is to carry (FHIR R4, http, return preference).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Return {
+    /// Nothing.
+    Minimal,
+    /// The resource.
+    #[default]
+    Representation,
+    /// An OperationOutcome.
+    OperationOutcome,
+}
+
 /// The preferences of one request that Bulk Data gives a meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Preferences {
@@ -31,6 +43,8 @@ pub struct Preferences {
     pub handling: Handling,
     /// `separate-export-status` was given (K-23).
     pub separate_export_status: bool,
+    /// `return=…` was given; the representation when not.
+    pub returns: Return,
 }
 
 impl Preferences {
@@ -42,6 +56,7 @@ impl Preferences {
         let mut respond_async = false;
         let mut separate_export_status = false;
         let mut handling = None;
+        let mut returns = None;
         let elements = values.into_iter().flat_map(|value| split(value, ','));
         for piece in elements.flat_map(|element| split(element, ';')) {
             let (name, value) = name_and_value(piece);
@@ -49,6 +64,7 @@ impl Preferences {
                 "respond-async" => respond_async = true,
                 "separate-export-status" => separate_export_status = true,
                 "handling" => handling = handling.or_else(|| parse_handling(value)),
+                "return" => returns = returns.or_else(|| parse_return(value)),
                 _ => {}
             }
         }
@@ -56,6 +72,7 @@ impl Preferences {
             respond_async,
             handling: handling.unwrap_or_default(),
             separate_export_status,
+            returns: returns.unwrap_or_default(),
         }
     }
 }
@@ -64,6 +81,15 @@ fn parse_handling(value: &str) -> Option<Handling> {
     match value.to_ascii_lowercase().as_str() {
         "strict" => Some(Handling::Strict),
         "lenient" => Some(Handling::Lenient),
+        _ => None,
+    }
+}
+
+fn parse_return(value: &str) -> Option<Return> {
+    match value.to_ascii_lowercase().as_str() {
+        "minimal" => Some(Return::Minimal),
+        "representation" => Some(Return::Representation),
+        "operationoutcome" => Some(Return::OperationOutcome),
         _ => None,
     }
 }
