@@ -6,6 +6,7 @@ use bytes::Bytes;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_jobs::{Clock, Entropy, JobId, Wake};
 use fhirhose_store::Store;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::ServerSettings;
 use crate::polls::Polls;
@@ -27,6 +28,11 @@ pub(crate) struct App {
     pub(crate) settings: ServerSettings,
     /// The public FHIR base, without a slash at the end.
     pub(crate) base_url: String,
+    /// One permit for each search that scans.
+    pub(crate) searches: Semaphore,
+    /// Held from looking for what a condition matches until what follows from it is written, so that two requests with the
+    /// same condition do not both find nothing.
+    pub(crate) conditional: Mutex<()>,
     /// When the server started.
     pub(crate) started: Instant,
     /// The CapabilityStatement, once somebody asked for it.

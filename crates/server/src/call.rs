@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fhirhose_fhir::accept::{FhirJson, accepts_fhir_json};
+use fhirhose_fhir::etag::EntityTags;
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::outcome::IssueCode;
-use fhirhose_fhir::prefer::Preferences;
+use fhirhose_fhir::prefer::{Preferences, Return};
 use fhirhose_fhir::resource_type::ResourceType;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 
@@ -19,6 +20,8 @@ use crate::answer::Body;
 use crate::app::App;
 use crate::listener::Peer;
 use crate::problem::Problem;
+use crate::rest::write::Conditions;
+use crate::routes::path::decode;
 
 /// What a route answers.
 pub(crate) type Answer = Result<Response<Body>, Problem>;
@@ -97,6 +100,48 @@ impl Call {
         self.head.headers.contains_key(name)
     }
 
+    /// Gives a header that must be text.
+    ///
+    /// # Errors
+    /// 400 for a value that is not, or that is given twice.
+    pub(crate) fn text_header(&self, name: HeaderName) -> Result<Option<String>, Problem> {
+        let given = self.head.headers.get_all(&name).iter().count();
+        let texts: Vec<&str> = self.values(name.clone()).collect();
+        match (given, texts.as_slice()) {
+            (0, _) => Ok(None),
+            (1, [text]) => Ok(Some((*text).to_owned())),
+            _ => {
+                let text = format!("{name} is given twice, or is not visible ASCII text");
+                Err(Problem::bad_request(IssueCode::Value, text))
+            }
+        }
+    }
+
+    /// Reads what the headers of a write demand.
+    ///
+    /// # Errors
+    /// 400 for headers that hold no list of entity tags.
+    pub(crate) fn conditions(&self) -> Result<Conditions, Problem> {
+        Ok(Conditions {
+            if_match: self.entity_tags(IF_MATCH)?,
+            if_none_match: self.entity_tags(IF_NONE_MATCH)?,
+        })
+    }
+
+    fn entity_tags(&self, name: HeaderName) -> Result<Option<EntityTags>, Problem> {
+        let parsed = EntityTags::parse(self.values(name.clone()));
+        if parsed.is_none() && self.has(name.clone()) {
+            let text = format!("{name} holds no list of entity tags");
+            return Err(Problem::bad_request(IssueCode::Value, text));
+        }
+        Ok(parsed)
+    }
+
+    /// What the answer to a write is to carry.
+    pub(crate) fn returns(&self) -> Return {
+        Preferences::parse(self.values(HeaderName::from_static("prefer"))).returns
+    }
+
     /// Whether the method is `POST`.
     pub(crate) fn is_post(&self) -> bool {
         self.head.method == Method::POST
@@ -129,11 +174,33 @@ impl Call {
         Preferences::parse(self.values(HeaderName::from_static("prefer")))
     }
 
+    /// Refuses clients that take no FHIR JSON.
+    pub(crate) fn check_accept(&self) -> Result<(), Problem> {
+        match self.accepts() {
+            FhirJson::Unacceptable => Err(not_acceptable()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the parameters of the query: each as it was sent, and its name and value decoded.
+    ///
+    /// # Errors
+    /// 400 for a parameter that is not percent-encoded UTF-8.
+    pub(crate) fn parameters(&self) -> Result<Vec<(&str, String, String)>, Problem> {
+        let pieces = self.query().split('&').filter(|piece| !piece.is_empty());
+        let decoded = pieces.map(|piece| {
+            let (name, value) = decode_pair(piece)?;
+            Some((piece, name, value))
+        });
+        decoded.collect::<Option<_>>().ok_or_else(|| {
+            let text = "a parameter is not percent-encoded UTF-8";
+            Problem::bad_request(IssueCode::Structure, text)
+        })
+    }
+
     /// Refuses clients that take no FHIR JSON, and parameters that the interaction does not have.
     pub(crate) fn check_interaction(&self) -> Result<(), Problem> {
-        if self.accepts() == FhirJson::Unacceptable {
-            return Err(not_acceptable());
-        }
+        self.check_accept()?;
         let json = |pair: &str| {
             let names = [
                 "json",
@@ -156,7 +223,30 @@ impl Call {
     /// # Errors
     /// 415 for another type, 413 for a body that is too long, 408 for one that does not come, 400 for one that breaks off.
     pub(crate) async fn json_body(self) -> Result<Bytes, Problem> {
-        self.check_content_type()?;
+        self.check_content_type(
+            &["application/fhir+json", "application/json"],
+            "the Content-Type must be application/fhir+json or application/json",
+        )?;
+        self.whole_body().await
+    }
+
+    /// Reads the whole body, which must be a form by its `Content-Type`; an empty body needs none.
+    ///
+    /// # Errors
+    /// As [`Call::json_body`].
+    pub(crate) async fn form_body(self) -> Result<String, Problem> {
+        if self.has(CONTENT_TYPE) {
+            self.check_content_type(
+                &["application/x-www-form-urlencoded"],
+                "the Content-Type must be application/x-www-form-urlencoded",
+            )?;
+        }
+        let body = self.whole_body().await?;
+        String::from_utf8(body.to_vec())
+            .map_err(|_| Problem::bad_request(IssueCode::Structure, "the body is no form in UTF-8"))
+    }
+
+    async fn whole_body(self) -> Result<Bytes, Problem> {
         let bytes_max = self.app.settings.body_bytes_max;
         let clock = Arc::clone(self.app.store.clock());
         let late = clock
@@ -178,16 +268,12 @@ impl Call {
         })
     }
 
-    fn check_content_type(&self) -> Result<(), Problem> {
+    fn check_content_type(&self, allowed: &[&str], text: &str) -> Result<(), Problem> {
         let media_type = self.value(CONTENT_TYPE).unwrap_or_default();
         let name = media_type.split(';').next().unwrap_or_default().trim();
-        if ["application/fhir+json", "application/json"]
-            .iter()
-            .any(|known| name.eq_ignore_ascii_case(known))
-        {
+        if allowed.iter().any(|known| name.eq_ignore_ascii_case(known)) {
             return Ok(());
         }
-        let text = "the Content-Type must be application/fhir+json or application/json";
         Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             IssueCode::NotSupported,
@@ -200,4 +286,13 @@ impl Call {
 pub(crate) fn not_acceptable() -> Problem {
     let text = "only application/fhir+json can be sent; the Accept header excludes it";
     Problem::new(StatusCode::NOT_ACCEPTABLE, IssueCode::NotSupported, text)
+}
+
+/// Decodes `name=value` of a query; `None` if it is not percent-encoded UTF-8.
+fn decode_pair(piece: &str) -> Option<(String, String)> {
+    let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
+    Some((
+        decode(&name.replace('+', " "))?,
+        decode(&value.replace('+', " "))?,
+    ))
 }

@@ -20,6 +20,8 @@ mod polling;
 mod polls;
 mod problem;
 mod resource;
+mod rest;
+mod rest_settings;
 mod routes;
 mod serve;
 mod settings;
@@ -27,6 +29,7 @@ mod sources;
 mod upkeep;
 
 pub use error::{Error, ErrorKind, Result};
+pub use rest_settings::RestSettings;
 pub use routes::{RouteMethods, routes};
 pub use serve::{Bound, Components, bind};
 pub use settings::{HeaderMode, HttpInputs, ServerSettings};

@@ -99,6 +99,25 @@ impl Problem {
         self
     }
 
+    /// Says where in the request the problem is, as a FHIRPath, unless it says so already.
+    #[must_use]
+    pub(crate) fn at(mut self, place: impl Into<String>) -> Self {
+        if let Some(first) = self.outcome.issues.first_mut() {
+            first.expression.get_or_insert_with(|| place.into());
+        }
+        self
+    }
+
+    /// The status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What the client is told.
+    pub(crate) fn outcome(&self) -> &OperationOutcome {
+        &self.outcome
+    }
+
     /// Whether it is a 412.
     pub(crate) fn is_precondition(&self) -> bool {
         self.status == StatusCode::PRECONDITION_FAILED
@@ -119,7 +138,7 @@ impl Problem {
         response
     }
 
-    fn internal() -> Self {
+    pub(crate) fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, IssueCode::Exception, INTERNAL)
     }
 

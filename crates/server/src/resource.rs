@@ -3,26 +3,24 @@
 //! The rules for a body are those of an import's line ([`fhirhose_fhir::line`]); only white space between tokens is dropped first,
 //! because people send JSON over many lines.
 
-use fhirhose_fhir::etag::{EntityTag, EntityTags};
-use fhirhose_fhir::id::Id;
+use fhirhose_fhir::etag::EntityTag;
 use fhirhose_fhir::line::{LineChecker, LineLimits, Rule};
 use fhirhose_fhir::meta::{write_spliced, write_stored};
-use fhirhose_fhir::outcome::IssueCode;
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_store::Sequence;
 use fhirhose_store::catalog::{Commit, Expect, HotBody, HotResult, HotWrite, Origin, Snapshot, Write};
-use hyper::header::{ETAG, HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED};
+use hyper::header::{ETAG, HeaderMap, LAST_MODIFIED};
 use hyper::{Response, StatusCode};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::answer::{self, Body, FHIR_JSON};
 use crate::app::App;
-use crate::call::Call;
 use crate::compact::compact;
 use crate::problem::Problem;
 
 /// A resource that is ready to be written.
 pub(crate) struct Prepared {
+    pub(crate) resource_type: ResourceType,
     /// Its id, as its text says.
     pub(crate) id: String,
     pub(crate) body: HotBody,
@@ -62,6 +60,15 @@ pub(crate) fn prepare_as(
     prepare_line(app, &named, resource_type)
 }
 
+/// Whether a text says an id, as far as it can be read that far.
+pub(crate) fn says_its_id(app: &App, text: &[u8], resource_type: ResourceType) -> bool {
+    let line = compact(text);
+    let checked = LineChecker::new(limits(app))
+        .check(&line, Some(resource_type))
+        .map(|_| ());
+    !matches!(checked, Err(refusal) if refusal.rule == Rule::IdMissing)
+}
+
 fn prepare_line(app: &App, line: &[u8], resource_type: ResourceType) -> Result<Prepared, Problem> {
     let mut checker = LineChecker::new(limits(app));
     let checked = checker
@@ -70,6 +77,7 @@ fn prepare_line(app: &App, line: &[u8], resource_type: ResourceType) -> Result<P
     let mut body = Vec::with_capacity(line.len());
     let stored = write_stored(line, &checked, None, &mut body);
     Ok(Prepared {
+        resource_type,
         id: checked.id.to_owned(),
         body: HotBody {
             owner: checked.owner.map(str::to_owned),
@@ -89,49 +97,6 @@ fn limits(app: &App) -> LineLimits {
         line_bytes_max: app.settings.body_bytes_max.saturating_add(128),
         depth_max: app.settings.import.depth_max,
     }
-}
-
-/// Says what a write's conditional headers demand of the newest version.
-///
-/// # Errors
-/// 400 for headers that cannot be read or make no sense together, 412 when `If-Match` does not hold.
-pub(crate) async fn expectation(
-    call: &Call,
-    resource_type: ResourceType,
-    id: &Id,
-) -> Result<Expect, Problem> {
-    let wanted = tags(call, IF_MATCH)?;
-    match (wanted, tags(call, IF_NONE_MATCH)?) {
-        (None, None) => Ok(Expect::Any),
-        (None, Some(EntityTags::Any)) => Ok(Expect::Absent),
-        (Some(wanted), None) => {
-            let newest = call
-                .app
-                .store
-                .catalog()
-                .newest(&[(resource_type, id.as_str())])
-                .await?;
-            let newest = newest.into_iter().flatten().find(|newest| !newest.deleted);
-            newest
-                .map(|newest| newest.sequence)
-                .filter(|sequence| wanted.matches_version(sequence.0))
-                .map(Expect::Version)
-                .ok_or_else(|| Problem::precondition("If-Match names another version than the current one"))
-        }
-        _ => {
-            let text = "a write takes If-Match with versions, or If-None-Match: *";
-            Err(Problem::bad_request(IssueCode::Value, text))
-        }
-    }
-}
-
-fn tags(call: &Call, name: HeaderName) -> Result<Option<EntityTags>, Problem> {
-    let parsed = EntityTags::parse(call.values(name.clone()));
-    if parsed.is_none() && call.has(name.clone()) {
-        let text = format!("{name} holds no list of entity tags");
-        return Err(Problem::bad_request(IssueCode::Value, text));
-    }
-    Ok(parsed)
 }
 
 /// Writes one resource; durable when this returns.

@@ -13,7 +13,7 @@ use fhirhose_jobs::{
 };
 use fhirhose_store::{MAINTENANCE, Maintenance, Store};
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify, Semaphore};
 use tracing::info;
 
 use crate::app::App;
@@ -110,6 +110,8 @@ impl Bound {
             wake: runner.wake(),
             polls: Polls::new(self.settings.polls_burst_max, self.settings.polls_tracked_max),
             started: Instant::from_micros(clock.now().as_micros()),
+            searches: Semaphore::new(self.settings.rest.searches_parallel),
+            conditional: Mutex::new(()),
             settings: self.settings,
             base_url: self.base_url,
             statement: std::sync::OnceLock::new(),

@@ -7,7 +7,7 @@ use fhirhose_bulk::export::{ExportSettings, FILE_BYTES_MAX, GroupJoiners};
 use fhirhose_bulk::import::ImportSettings;
 use url::Url;
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, RestSettings, Result};
 
 /// What a kick-off without `Accept` or `Prefer` gets (K-20, K-21).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -89,6 +89,8 @@ pub struct ServerSettings {
     pub export_helper_resources: bool,
     /// What an export of a Group with `_since` has of members who joined since then (G-04). Default: all that there is of them.
     pub export_group_joiners: GroupJoiners,
+    /// How much searches, histories and Bundles may ask for.
+    pub rest: RestSettings,
     /// The most text of one export file, in bytes. Default: 256 MiB.
     pub export_file_bytes_max: u64,
     /// The name under which this process holds jobs. All processes that open one data folder, one after another, use the
@@ -127,6 +129,7 @@ impl Default for ServerSettings {
             export: ExportSettings::default(),
             export_helper_resources: true,
             export_group_joiners: GroupJoiners::WholeHistory,
+            rest: RestSettings::default(),
             export_file_bytes_max: FILE_BYTES_MAX,
             worker: "local".to_owned(),
         }
@@ -176,7 +179,11 @@ impl ServerSettings {
             ("maintenance_secs", self.maintenance_secs),
             ("export_file_bytes_max", self.export_file_bytes_max),
         ];
-        match at_least_one.iter().find(|(_, value)| *value == 0) {
+        match at_least_one
+            .iter()
+            .chain(&self.rest.limits())
+            .find(|(_, value)| *value == 0)
+        {
             Some((name, _)) => Err(Error::new(ErrorKind::Settings, format!("{name} is 0"))),
             None => Ok(()),
         }

@@ -1,22 +1,26 @@
 //! Every path of the server with its methods, one endpoint per file, and how a request finds its own.
 
+mod bundle;
 mod create;
 mod delete;
 mod export;
 mod export_file;
 mod export_status;
 mod health;
+mod history;
 mod import;
 mod import_file;
 mod import_status;
 mod job;
 mod jobs;
 mod metadata;
-mod path;
+pub(crate) mod path;
 mod read;
+mod search;
 mod status;
 mod update;
 mod vread;
+mod written;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -158,8 +162,26 @@ static ROUTES: &[Route] = &[
         ],
     },
     Route {
+        pattern: "/fhir",
+        endpoints: &[
+            (Method::GET, |call| Box::pin(search::whole_system(call))),
+            (Method::HEAD, |call| Box::pin(search::whole_system(call))),
+            (Method::POST, |call| Box::pin(bundle::process(call))),
+        ],
+    },
+    Route {
         pattern: "/fhir/{type}",
-        endpoints: &[(Method::POST, |call| Box::pin(create::create(call)))],
+        endpoints: &[
+            (Method::GET, |call| Box::pin(search::by_query(call))),
+            (Method::HEAD, |call| Box::pin(search::by_query(call))),
+            (Method::POST, |call| Box::pin(create::create(call))),
+            (Method::PUT, |call| Box::pin(update::conditional(call))),
+            (Method::DELETE, |call| Box::pin(delete::conditional(call))),
+        ],
+    },
+    Route {
+        pattern: "/fhir/{type}/_search",
+        endpoints: &[(Method::POST, |call| Box::pin(search::by_form(call)))],
     },
     Route {
         pattern: "/fhir/{type}/{id}",
@@ -168,6 +190,13 @@ static ROUTES: &[Route] = &[
             (Method::HEAD, |call| Box::pin(read::read(call))),
             (Method::PUT, |call| Box::pin(update::update(call))),
             (Method::DELETE, |call| Box::pin(delete::delete(call))),
+        ],
+    },
+    Route {
+        pattern: "/fhir/{type}/{id}/_history",
+        endpoints: &[
+            (Method::GET, |call| Box::pin(history::history(call))),
+            (Method::HEAD, |call| Box::pin(history::history(call))),
         ],
     },
     Route {

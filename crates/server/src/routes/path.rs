@@ -24,7 +24,8 @@ pub(super) fn arguments(pattern: &'static str, parts: &[String]) -> Option<Vec<(
     Some(arguments)
 }
 
-fn decode(part: &str) -> Option<String> {
+/// Decodes the percent escapes of a text; `None` if one is broken or the outcome is not UTF-8.
+pub(crate) fn decode(part: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(part.len());
     let mut bytes = part.bytes();
     while let Some(byte) = bytes.next() {

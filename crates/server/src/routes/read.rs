@@ -1,11 +1,12 @@
 //! `GET [base]/{Type}/{id}`: the newest version of a resource (FHIR R4, read).
 
-use fhirhose_fhir::etag::{EntityTag, EntityTags};
+use fhirhose_fhir::etag::EntityTag;
+use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::outcome::IssueCode;
 use fhirhose_store::catalog::Snapshot;
 use fhirhose_store::{Found, Resource, Sequence};
 use hyper::StatusCode;
-use hyper::header::{ETAG, IF_NONE_MATCH};
+use hyper::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 
 use crate::answer::{self, FHIR_JSON};
 use crate::call::{Answer, Call};
@@ -18,7 +19,7 @@ pub(super) async fn read(call: Call) -> Answer {
     let (resource_type, id) = (call.resource_type()?, call.id()?);
     call.check_interaction()?;
     match call.app.store.read(resource_type, id.as_str()).await? {
-        Some(Found::Resource(resource)) if is_known(&call, resource.version) => {
+        Some(Found::Resource(resource)) if is_known(&call, resource.version)? => {
             let mut response = answer::empty(StatusCode::NOT_MODIFIED);
             describe(response.headers_mut(), resource.version);
             Ok(response)
@@ -44,7 +45,16 @@ pub(super) fn deleted(sequence: Sequence) -> Problem {
     problem.with_header(ETAG, tag(sequence))
 }
 
-fn is_known(call: &Call, version: Snapshot) -> bool {
-    let current = EntityTag::of_version(version.sequence.0);
-    EntityTags::parse(call.values(IF_NONE_MATCH)).is_some_and(|known| known.matches_weak(&current))
+/// Whether the client has the version already: by its tag, or where it names none by its time, which HTTP cuts to seconds.
+fn is_known(call: &Call, version: Snapshot) -> Result<bool, Problem> {
+    if call.has(IF_NONE_MATCH) {
+        let current = EntityTag::of_version(version.sequence.0);
+        let known = call.conditions()?.if_none_match;
+        return Ok(known.is_some_and(|known| known.matches_weak(&current)));
+    }
+    // A date that cannot be read is as good as none (RFC 9110, 13.1.3).
+    let since = call
+        .value(IF_MODIFIED_SINCE)
+        .and_then(|date| Instant::parse_http_date(date).ok());
+    Ok(since.is_some_and(|since| version.instant.micros() < since.micros() + 1_000_000))
 }

@@ -1,14 +1,8 @@
-//! `PUT [base]/{Type}/{id}`: creates or replaces a resource under its id (FHIR R4, update).
+//! `PUT [base]/{Type}/{id}` and `PUT [base]/{Type}?condition`: creates or replaces a resource (FHIR R4, update).
 
-use fhirhose_fhir::outcome::IssueCode;
-use fhirhose_store::catalog::{HotAction, HotDone, HotWrite};
-use hyper::StatusCode;
-use hyper::header::LOCATION;
-
-use crate::answer;
+use super::written::respond_to_write;
 use crate::call::{Answer, Call};
-use crate::problem::Problem;
-use crate::resource::{commit, expectation, prepare, respond, text_of, version_url};
+use crate::rest::write::{update as write, update_where};
 
 /// Answers 201 when the resource was not there, else 200; the same content again makes no new version.
 ///
@@ -16,27 +10,19 @@ use crate::resource::{commit, expectation, prepare, respond, text_of, version_ur
 pub(super) async fn update(call: Call) -> Answer {
     let (resource_type, id) = (call.resource_type()?, call.id()?);
     call.check_interaction()?;
-    let expect = expectation(&call, resource_type, &id).await?;
-    let app = call.app.clone();
+    let (app, returns, conditions) = (call.app.clone(), call.returns(), call.conditions()?);
     let text = call.json_body().await?;
-    let prepared = prepare(&app, &text, resource_type)?;
-    if prepared.id != id.as_str() {
-        let text = "the id in the body is not the one in the URL";
-        return Err(Problem::bad_request(IssueCode::Invalid, text));
-    }
-    let write = HotWrite {
-        resource_type,
-        id: prepared.id,
-        expect,
-        action: HotAction::Put(prepared.body.clone()),
-    };
-    let written = commit(&app, write).await?;
-    let status = match written.done {
-        HotDone::Created => StatusCode::CREATED,
-        _ => StatusCode::OK,
-    };
-    let mut response = respond(status, text_of(&prepared.body, written.version), written.version);
-    let location = version_url(&app, (resource_type, id.as_str()), written.version.sequence);
-    answer::set(response.headers_mut(), LOCATION, &location);
-    Ok(response)
+    let done = write(&app, (resource_type, &id), &text, &conditions).await?;
+    Ok(respond_to_write(&app, done, returns))
+}
+
+/// The same for the one resource that the query matches; 201 when none does, 412 when several do.
+pub(super) async fn conditional(call: Call) -> Answer {
+    let resource_type = call.resource_type()?;
+    call.check_accept()?;
+    let (app, returns, conditions) = (call.app.clone(), call.returns(), call.conditions()?);
+    let query = call.query().to_owned();
+    let text = call.json_body().await?;
+    let done = update_where(&app, (resource_type, &query), &text, &conditions).await?;
+    Ok(respond_to_write(&app, done, returns))
 }

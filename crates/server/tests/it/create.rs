@@ -83,10 +83,6 @@ async fn what_cannot_be_created_is_refused() {
     let patient = json!({"resourceType": "Patient"});
     create(&server, "Unknown", &patient).await.refusal(404);
     create(&server, "Observation", &patient).await.refusal(400);
-    let conditional = server
-        .ask(Method::POST, "/fhir/Patient")
-        .header("if-none-exist", "identifier=1");
-    conditional.json(&patient).send().await.refusal(400);
     for body in [
         "",
         "{",

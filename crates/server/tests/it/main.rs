@@ -3,11 +3,14 @@
 // All of this binary is a test; the lint's own exception sees only functions that are marked so.
 #![allow(clippy::unwrap_used)]
 
+mod bundle;
+mod conditional;
 mod create;
 mod deleted;
 mod export_file;
 mod export_status;
 mod fixture;
+mod history;
 mod http;
 mod import;
 mod interactions;
@@ -19,5 +22,6 @@ mod pace;
 mod pages;
 mod population;
 mod routes;
+mod search;
 mod serve;
 mod versions;

@@ -26,8 +26,11 @@ const SURFACE: &[(&str, &str)] = &[
     ("/fhir/$import", "POST"),
     ("/fhir/$import-status/{job}", "GET, DELETE"),
     ("/fhir/$import-file/{job}/{file}", "GET, HEAD"),
-    ("/fhir/{type}", "POST"),
+    ("/fhir", "GET, HEAD, POST"),
+    ("/fhir/{type}", "GET, HEAD, POST, PUT, DELETE"),
+    ("/fhir/{type}/_search", "POST"),
     ("/fhir/{type}/{id}", "GET, HEAD, PUT, DELETE"),
+    ("/fhir/{type}/{id}/_history", "GET, HEAD"),
     ("/fhir/{type}/{id}/_history/{version}", "GET, HEAD"),
 ];
 
@@ -80,7 +83,6 @@ async fn an_unknown_path_is_404_with_an_outcome() {
     let server = Server::start().await;
     for path in [
         "/",
-        "/fhir",
         "/fhir/",
         "/fhir/$export/",
         "/fhir/$unknown/a/b/c",

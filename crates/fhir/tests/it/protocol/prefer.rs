@@ -1,6 +1,6 @@
 //! The `Prefer` header of a kick-off.
 
-use fhirhose_fhir::prefer::{Handling, Preferences};
+use fhirhose_fhir::prefer::{Handling, Preferences, Return};
 
 fn parse(values: &[&str]) -> Preferences {
     Preferences::parse(values.iter().copied())
@@ -21,6 +21,7 @@ fn k_22_k_24_every_spelling_of_respond_async_and_lenient_is_read() {
         respond_async: true,
         handling: Handling::Lenient,
         separate_export_status: false,
+        returns: Return::Representation,
     };
     for values in [
         &["respond-async, handling=lenient"] as &[&str],
@@ -33,6 +34,20 @@ fn k_22_k_24_every_spelling_of_respond_async_and_lenient_is_read() {
     ] {
         assert_eq!(parse(values), expected, "{values:?}");
     }
+}
+
+#[test]
+fn what_a_write_returns_is_read() {
+    assert_eq!(parse(&["return=minimal"]).returns, Return::Minimal);
+    assert_eq!(
+        parse(&["RETURN = OperationOutcome"]).returns,
+        Return::OperationOutcome
+    );
+    assert_eq!(
+        parse(&["return=representation, return=minimal"]).returns,
+        Return::Representation
+    );
+    assert_eq!(parse(&["return=everything"]).returns, Return::Representation);
 }
 
 #[test]
