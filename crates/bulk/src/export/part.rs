@@ -36,7 +36,7 @@ pub(super) fn run_part(crew: &Arc<Crew>, number: usize, part: &Part) -> Result<(
             let request = crew.wanted.scan_of(times, *resource_type, left_of(range, part));
             write_resources(crew, request, crew.wanted.rows_of(times, *resource_type), cutter)
         }
-        Work::Unowned { range } => write_unowned(crew, left_of(range, part), cutter),
+        Work::Unowned { range, times } => write_unowned(crew, *times, left_of(range, part), cutter),
         Work::Associated => write_chosen(crew, number, part, cutter.of_one_piece()),
         Work::Helpers { resource_type } => write_helpers(crew, number, *resource_type, part, cutter),
         Work::Deletions => write_deletions(crew, cutter.of_one_piece()),

@@ -29,17 +29,18 @@ pub(super) async fn plan(
         parts: Vec::new(),
     };
     let types = types(request);
+    let whole = State::at(state.snapshot, Sequence::ZERO);
     planner.add_ranges(Times::Asked, &types).await?;
     if wanted.has_joined() {
         planner.add_ranges(Times::BeforeJoining, &types).await?;
     }
     let of_patients = request.level != ExportLevel::System;
     if of_patients && types.contains(&ResourceType::PROVENANCE) && request.organize_output_by.is_none() {
-        let range = unowned_range();
-        let work = Work::Unowned { range: range.clone() };
-        planner.add_if_any(work, range, state).await?;
+        planner.add_unowned(Times::Asked, state).await?;
+        if wanted.has_joined() {
+            planner.add_unowned(Times::BeforeJoining, &whole).await?;
+        }
     }
-    let whole = State::at(state.snapshot, Sequence::ZERO);
     if request.associated_data != AssociatedData::Default {
         let range = KeyRange::of_type(ResourceType::PROVENANCE);
         planner.add_if_any(Work::Associated, range, &whole).await?;
@@ -107,6 +108,16 @@ impl Planner<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Adds a part for Provenance without an owner.
+    async fn add_unowned(&mut self, times: Times, state: &State) -> Result<()> {
+        let range = unowned_range();
+        let work = Work::Unowned {
+            range: range.clone(),
+            times,
+        };
+        self.add_if_any(work, range, state).await
     }
 
     /// Adds a part that reads a range, unless there is nothing in it.

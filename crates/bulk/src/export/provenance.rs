@@ -25,6 +25,7 @@ use super::part::Lines;
 use super::parts::Crew;
 use super::side::{SideKind, create};
 use super::state::{Next, Part};
+use super::wanted::Times;
 use crate::spill::{Entry, Merge, Sorter};
 use crate::{Error, ErrorKind, Result};
 
@@ -42,17 +43,26 @@ pub(super) fn unowned_range() -> KeyRange {
 }
 
 /// Writes the Provenance without an owner of which a target is in a wanted compartment.
-pub(super) fn write_unowned(crew: &Arc<Crew>, range: KeyRange, cutter: FileCutter<'_>) -> Result<()> {
+pub(super) fn write_unowned(
+    crew: &Arc<Crew>,
+    times: Times,
+    range: KeyRange,
+    cutter: FileCutter<'_>,
+) -> Result<()> {
     let request = ScanRequest {
         range,
         snapshot: crew.state.snapshot.sequence,
-        after: crew.state.after,
+        after: match times {
+            Times::Asked => crew.state.after,
+            Times::BeforeJoining => Sequence::ZERO,
+        },
         selection: Selection::All,
     };
     let scan = Handle::current().block_on(crew.store.scan(request))?;
-    let mut rows = crew.wanted.rows(ResourceType::PROVENANCE);
+    let mut rows = crew.wanted.rows_of(times, ResourceType::PROVENANCE);
     let mut held = Held {
         crew,
+        times,
         lines: Lines::new(crew, ResourceType::PROVENANCE),
         cutter,
         rows: Vec::new(),
@@ -86,6 +96,7 @@ pub(super) fn write_unowned(crew: &Arc<Crew>, range: KeyRange, cutter: FileCutte
 /// Rows that wait for their targets to be looked up, in order.
 struct Held<'c> {
     crew: &'c Arc<Crew>,
+    times: Times,
     lines: Lines<'c>,
     cutter: FileCutter<'c>,
     rows: Vec<HeldRow>,
@@ -120,7 +131,7 @@ impl Held<'_> {
         self.bytes = 0;
         let rows = std::mem::take(&mut self.rows);
         let targets: BTreeSet<_> = rows.iter().flat_map(|row| &row.targets).cloned().collect();
-        let wanted = in_compartment(self.crew, targets, self.crew.state.snapshot.sequence)?;
+        let wanted = in_compartment(self.crew, self.times, targets, self.crew.state.snapshot.sequence)?;
         for row in rows {
             if !row.targets.iter().any(|target| wanted.contains(target)) {
                 continue;
@@ -149,6 +160,7 @@ fn targets_of(provenance: &[u8]) -> Result<Vec<(ResourceType, String)>> {
 /// Those resources that are in a wanted compartment as they are at a sequence.
 fn in_compartment(
     crew: &Crew,
+    times: Times,
     targets: BTreeSet<(ResourceType, String)>,
     at: Sequence,
 ) -> Result<BTreeSet<(ResourceType, String)>> {
@@ -161,19 +173,15 @@ fn in_compartment(
     let mut wanted = BTreeSet::new();
     for (target, newest) in targets.iter().zip(newest) {
         let Some(newest) = newest else { continue };
-        let (resource_type, id) = target;
+        let (resource_type, id) = (target.0, target.1.as_str());
+        let holds =
+            |owner: Option<&str>, version| crew.wanted.holds(times, (resource_type, id), owner, version);
         let is_wanted = if newest.sequence <= at {
-            !newest.deleted
-                && crew
-                    .wanted
-                    .holds(*resource_type, newest.owner.as_deref(), id, newest.sequence)
+            !newest.deleted && holds(newest.owner.as_deref(), newest.sequence)
         } else {
             // Written again since then, maybe under another owner.
-            match runtime.block_on(crew.store.read_at(*resource_type, id, at))? {
-                Some(Found::Resource(found)) => {
-                    crew.wanted
-                        .holds(*resource_type, found.owner.as_deref(), id, found.version.sequence)
-                }
+            match runtime.block_on(crew.store.read_at(resource_type, id, at))? {
+                Some(Found::Resource(found)) => holds(found.owner.as_deref(), found.version.sequence),
                 _ => false,
             }
         };
@@ -187,7 +195,7 @@ fn in_compartment(
 /// Whether a deleted Provenance without an owner was about a resource in a wanted compartment.
 pub(super) fn was_about_wanted(crew: &Crew, last_version: &[u8], at: Sequence) -> Result<bool> {
     let targets = targets_of(last_version)?.into_iter().collect();
-    Ok(!in_compartment(crew, targets, at)?.is_empty())
+    Ok(!in_compartment(crew, Times::Asked, targets, at)?.is_empty())
 }
 
 /// Writes the Provenance that `includeAssociatedData` chooses for what has been exported.

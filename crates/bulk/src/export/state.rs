@@ -7,6 +7,7 @@ use fhirhose_store::{OutputFile, Sequence};
 use serde::{Deserialize, Serialize};
 
 use super::helpers::turn_of;
+use super::wanted::Times;
 use crate::{Error, ErrorKind, Result};
 
 /// Rows of a job that are read in one call.
@@ -63,7 +64,11 @@ pub(super) enum Work {
         range: KeyRange,
     },
     /// Writes the Provenance without an owner that is about a resource in a wanted compartment.
-    Unowned { range: KeyRange },
+    Unowned {
+        range: KeyRange,
+        #[serde(default)]
+        times: Times,
+    },
     /// Writes the Provenance that `includeAssociatedData` chooses for what was exported.
     Associated,
     /// Writes the resources of a type that others refer to.

@@ -11,14 +11,17 @@ use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_fhir::search::{Criteria, VersionFacts};
 use fhirhose_store::catalog::{Gone, KeyRange};
 use fhirhose_store::{ScanRequest, Sequence, StoredRow};
+use serde::{Deserialize, Serialize};
 
 use super::cohort::Whose;
 use super::state::State;
 
 /// Rows of which times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Times {
     /// Those that the request asks for.
+    #[default]
     Asked,
     /// Those that `_since` leaves out, of members who joined the Group since then.
     BeforeJoining,
@@ -122,15 +125,19 @@ impl Wanted {
         filters.map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a version is in a wanted compartment.
+    /// Whether a version is in a compartment of which rows of these times are wanted.
     pub(super) fn holds(
         &self,
-        resource_type: ResourceType,
+        times: Times,
+        (resource_type, id): (ResourceType, &str),
         owner: Option<&str>,
-        id: &str,
         version: Sequence,
     ) -> bool {
-        self.whose.holds(resource_type, owner, id, version)
+        let whose = match (times, &self.joined) {
+            (Times::BeforeJoining, Some(joined)) => joined,
+            _ => &self.whose,
+        };
+        whose.holds(resource_type, owner, id, version)
     }
 
     /// Whether a deletion is of a resource that sat in a wanted compartment, by its last version (M-33).

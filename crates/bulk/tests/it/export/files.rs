@@ -332,6 +332,8 @@ async fn a_cancelled_export_stops_where_it_is_and_leaves_nothing() {
         let settings = ExportSettings {
             parts_parallel: 1,
             checkpoint_millis: 0,
+            // The first file is in its place before the third begins.
+            files_finishing_max: 1,
             ..ExportSettings::default()
         };
         let handler = world.handler_with(settings);

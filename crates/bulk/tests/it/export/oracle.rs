@@ -232,15 +232,16 @@ impl Expected<'_> {
     fn output(&self) -> BTreeSet<String> {
         let there = self.chronicle.at(self.now);
         let (whose, joined) = self.compartments();
+        let joiners = Some(joined);
         let request = &self.spec.request;
         let chooses = request.associated_data != AssociatedData::Default;
         let mut output = BTreeSet::new();
         for (name, (value, at)) in &there {
             let is_old = request.since.is_some_and(|since| *at <= since);
-            let comes_with_joiner = !patients_of(value).is_disjoint(&joined);
+            let comes_with_joiner = self.is_within(value, &there, &joiners);
             let is_late = request.until.is_some_and(|until| *at >= until);
             let is_left_out = is_late
-                || (is_old && !comes_with_joiner)
+                || (is_old && (request.level == ExportLevel::System || !comes_with_joiner))
                 || (chooses && type_of(name) == "Provenance")
                 || !self.is_asked(name)
                 || !self.passes(name, value);

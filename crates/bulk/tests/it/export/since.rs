@@ -207,3 +207,21 @@ async fn m_33_filters_judge_what_was_deleted_by_its_last_version_and_what_is_gon
     let told = exported.lines(FileKind::Error);
     assert!(told.values().any(|line| line.contains("_typeFilter")), "{told:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m_34_deletions_are_listed_however_long_ago_they_were() {
+    let world = filled().await;
+    let start = world.store.catalog().snapshot().await.unwrap().instant;
+    world.delete("Observation", "o7", &[]).await;
+    for year in 1..4 {
+        world
+            .clock
+            .advance(std::time::Duration::from_secs(366 * 24 * 3600));
+        world.put(&observation("o8", "p3", &format!("{year}"))).await;
+        world.compact(&format!("year-{year}")).await;
+    }
+    let exported = export(&world, ExportLevel::System, &since(start)).await;
+    assert_eq!(exported.deleted(), set(&["Observation/o7"]));
+    let exported = export(&world, patient("p2"), &since(start)).await;
+    assert_eq!(exported.deleted(), set(&["Observation/o7"]));
+}
