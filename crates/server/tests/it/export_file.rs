@@ -195,3 +195,26 @@ async fn a_file_being_downloaded_survives_its_deletion_d_05_d_06() {
     assert_eq!(body.len(), bytes);
     assert_eq!(body.iter().filter(|byte| **byte == b'\n').count(), 32);
 }
+
+#[tokio::test]
+async fn each_file_holds_one_type_and_a_type_may_have_several_files_f_14() {
+    let server = Server::start_with(|settings| settings.export_file_bytes_max = 1).await;
+    let lines: Vec<String> = ["Patient", "Patient", "Device"]
+        .iter()
+        .enumerate()
+        .map(|(number, name)| format!(r#"{{"resourceType":"{name}","id":"x{number}"}}"#))
+        .collect();
+    server
+        .import_lines(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+        .await;
+    let (_, manifest) = server.export("$export").await;
+    let types: Vec<&str> = manifest["output"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| file["type"].as_str().unwrap())
+        .collect();
+    assert_eq!(types, ["Device", "Patient", "Patient"]);
+    // Each line has the type of its file.
+    assert_eq!(server.names(&manifest["output"]).await.len(), 3);
+}

@@ -160,3 +160,37 @@ async fn pages_go_with_their_export_d_04_d_05_m_25() {
         .await
         .refusal(404);
 }
+
+#[tokio::test]
+async fn outcomes_come_on_the_last_page_in_both_versions_m_26() {
+    let server = Server::start_with(|settings| settings.export.page_files = 1).await;
+    server
+        .import_lines(&[
+            r#"{"resourceType":"Patient","id":"p1"}"#,
+            r#"{"resourceType":"Organization","id":"o1"}"#,
+        ])
+        .await;
+    let body = json!({"resourceType": "Parameters", "parameter": [
+        {"name": "allowPartialManifests", "valueBoolean": true}, {"name": "unheard", "valueString": "of"}]});
+    for (operation, list) in [("$export", "error"), ("$export-v4", "outcome")] {
+        let ask = server
+            .ask(hyper::Method::POST, &format!("/fhir/{operation}"))
+            .header("accept", "application/fhir+json")
+            .header("prefer", "respond-async, handling=lenient");
+        let accepted = ask.json(&body).send().await;
+        let first = loop {
+            let answer = server.get(accepted.header("content-location")).await;
+            if answer.status == 200 {
+                break answer.json();
+            }
+        };
+        let (mut page, mut pages) = (first, 1);
+        while let Some(url) = next(&page).map(str::to_owned) {
+            assert!(page[list].as_array().is_none_or(Vec::is_empty), "{page}");
+            page = server.get(&url).await.json();
+            pages += 1;
+        }
+        assert_eq!(page[list].as_array().map(Vec::len), Some(1), "{page}");
+        assert!(pages >= 2, "{page}");
+    }
+}
