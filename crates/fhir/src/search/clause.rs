@@ -157,7 +157,11 @@ pub(super) fn read(
         None => None,
     };
     let paths = path::parse(row.paths).expect("the table's paths are well-formed, as a test says of each");
-    let text = relative(&paths, row, value, base_url);
+    let text = match modifier {
+        // The value is an identifier, whose system may lie below the base.
+        Some(Modifier::Identifier) => value.to_owned(),
+        _ => relative(&paths, row, value, base_url),
+    };
     let values: Vec<&str> = split(&text, ',').collect();
     if values.iter().any(|value| value.is_empty()) {
         return Err(Fault::value("a value is missing"));
@@ -312,7 +316,11 @@ fn relative(paths: &[Path], row: &SearchRow, value: &str, base_url: &str) -> Str
     }
     let strip = |text: &str| -> String {
         let below = text.strip_prefix(base).and_then(|rest| rest.strip_prefix('/'));
-        below.unwrap_or(text).to_owned()
+        let resource = below.filter(|rest| {
+            let found = ReferenceValue::parse(rest);
+            matches!(found, Some(ReferenceValue::Resource { .. }))
+        });
+        resource.unwrap_or(text).to_owned()
     };
     let each = |text: &str| -> String {
         let parts: Vec<String> = split(text, '$').map(strip).collect();

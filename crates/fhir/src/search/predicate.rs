@@ -6,8 +6,8 @@ use super::{
     path::Leaf,
     prefix::{DateValue, NumberValue, Numbers},
     program::Program,
-    reference::{ReferenceValue, of_type, target_type},
-    token::TokenValue,
+    reference::{self, ReferenceValue, of_type, target_type},
+    token::{self, TokenValue},
     value::Value,
 };
 use crate::instant::Span;
@@ -81,13 +81,11 @@ impl Predicate {
             Self::Present => is_present(leaf, value),
             Self::Never => false,
             Self::Ids(ids) => ids.iter().any(|id| value.is_text(id)),
-            Self::Token(tokens) => tokens.iter().any(|token| token.matches(leaf, value)),
-            Self::TokenText(texts) => super::token::any_text(leaf, value, |raw| {
-                texts.iter().any(|text| folding::starts_with(raw, text))
-            }),
+            Self::Token(tokens) => token::any(tokens, leaf, value),
+            Self::TokenText(texts) => token::any_text(leaf, value, |raw| folding::any_start(raw, texts)),
             Self::OfType(pairs) => pairs
                 .iter()
-                .any(|(of_type, text)| super::token::is_of_type(value, of_type, text)),
+                .any(|(of_type, text)| token::is_of_type(value, of_type, text)),
             Self::Text(mode, texts) => any_string(leaf, value, &|text| mode.any(texts, text)),
             Self::Date(dates) => {
                 time_of(leaf, value).is_some_and(|span| dates.iter().any(|date| date.matches(span)))
@@ -95,11 +93,10 @@ impl Predicate {
             Self::Number(numbers) => numbers_of(leaf, value)
                 .is_some_and(|target| numbers.iter().any(|number| number.matches(target))),
             Self::Quantity(quantities) => quantities.iter().any(|asked| asked.matches(leaf, value)),
-            Self::Reference(asked) => asked.iter().any(|reference| reference.matches(leaf, value)),
+            Self::Reference(asked) => reference::any(asked, leaf, value),
             Self::ReferenceIdentifier(tokens) => {
                 let identifier = value.member("identifier").filter(|_| of_type(leaf, value));
-                identifier
-                    .is_some_and(|value| tokens.iter().any(|token| token.matches(Leaf::Identifier, value)))
+                identifier.is_some_and(|value| token::any(tokens, Leaf::Identifier, value))
             }
             Self::Uri(mode, uris) => value
                 .string()
@@ -126,11 +123,11 @@ impl TextMode {
         let Some(raw) = value.raw_string() else {
             return false;
         };
-        asked.iter().any(|text| match self {
-            Self::Start => folding::starts_with(raw, text),
-            Self::Anywhere => folding::contains(raw, text),
-            Self::Exact => value.is_text(text),
-        })
+        match self {
+            Self::Start => folding::any_start(raw, asked),
+            Self::Anywhere => folding::any_within(raw, asked),
+            Self::Exact => asked.iter().any(|text| value.is_text(text)),
+        }
     }
 }
 

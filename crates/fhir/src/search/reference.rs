@@ -46,42 +46,57 @@ impl ReferenceValue {
         text.contains(':').then(|| Self::Text(text.to_owned()))
     }
 
-    /// Whether an element means what is asked for.
-    pub(super) fn matches(&self, leaf: Leaf, value: Value<'_>) -> bool {
-        let Leaf::Reference(only) = leaf else {
-            let Self::Text(asked) = self else { return false };
-            return value.string().is_some_and(|text| {
-                text == *asked || (leaf == Leaf::Canonical && is_version_of(&text, asked))
-            });
-        };
-        let Some(text) = value.member("reference").and_then(Value::string) else {
-            return false;
-        };
-        let target = match Target::parse(&text) {
-            Target::Resource(reference) => Some(reference),
-            _ => None,
-        };
-        if only.is_some() && target.map(|reference| reference.resource_type) != only {
-            return false;
-        }
-        match self {
-            Self::Text(asked) => text == *asked,
-            Self::Id(id) => target.is_some_and(|reference| reference.id == id),
-            Self::Resource {
-                resource_type,
-                id,
-                version,
-            } => {
-                let same = |reference: Reference<'_>| {
-                    reference.resource_type == *resource_type && reference.id == id
-                };
-                let has_version = version.as_deref().is_none_or(|version| {
-                    text.rsplit_once("/_history/")
-                        .is_some_and(|(_, own)| own == version)
-                });
-                target.is_some_and(same) && has_version
+    /// Whether the text of a Reference, and what it is found to mean, is asked for.
+    fn means(&self, text: &str, target: Option<Reference<'_>>) -> bool {
+        match (self, target) {
+            (Self::Text(asked), _) => text == asked,
+            (Self::Id(id), Some(target)) => target.id == id,
+            (
+                Self::Resource {
+                    resource_type,
+                    id,
+                    version,
+                },
+                Some(target),
+            ) => {
+                let own_version = || text.rsplit_once("/_history/").map(|(_, version)| version);
+                target.id == id
+                    && target.resource_type == *resource_type
+                    && version
+                        .as_deref()
+                        .is_none_or(|version| own_version() == Some(version))
             }
+            (_, None) => false,
         }
+    }
+}
+
+/// Whether an element means any of what is asked for.
+pub(super) fn any(asked: &[ReferenceValue], leaf: Leaf, value: Value<'_>) -> bool {
+    let Leaf::Reference(only) = leaf else {
+        return value
+            .string()
+            .is_some_and(|text| asked.iter().any(|asked| is_canonical(asked, leaf, &text)));
+    };
+    let Some(text) = value.member("reference").and_then(Value::string) else {
+        return false;
+    };
+    let target = match Target::parse(&text) {
+        Target::Resource(reference) => Some(reference),
+        _ => None,
+    };
+    if only.is_some() && target.map(|reference| reference.resource_type) != only {
+        return false;
+    }
+    asked.iter().any(|asked| asked.means(&text, target))
+}
+
+fn is_canonical(asked: &ReferenceValue, leaf: Leaf, text: &str) -> bool {
+    match asked {
+        ReferenceValue::Text(asked) => {
+            text == asked || (leaf == Leaf::Canonical && is_version_of(text, asked))
+        }
+        _ => false,
     }
 }
 

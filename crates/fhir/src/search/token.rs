@@ -25,69 +25,69 @@ pub(super) enum SystemAsked {
 }
 
 impl TokenValue {
-    /// Whether a value, or one of the codings in it, is meant.
-    pub(super) fn matches(&self, leaf: Leaf, value: Value<'_>) -> bool {
-        match leaf {
-            Leaf::Coding => self.is_pair(value, "code"),
-            Leaf::CodeableConcept => value
-                .member("coding")
-                .is_some_and(|codings| codings.elements().any(|coding| self.is_pair(coding, "code"))),
-            Leaf::Identifier | Leaf::ContactPoint => self.is_pair(value, "value"),
-            Leaf::Code(systems) => {
-                let system = match &self.system {
-                    SystemAsked::Any | SystemAsked::None => true,
-                    SystemAsked::Is(asked) => systems.split(',').any(|system| system == asked),
-                };
-                system && self.is_code(value)
-            }
-            Leaf::Boolean => {
-                let system = match &self.system {
-                    SystemAsked::Any | SystemAsked::None => true,
-                    SystemAsked::Is(asked) => asked == SPECIAL_VALUES,
-                };
-                let code = self.code.as_deref();
-                system
-                    && value
-                        .scalar()
-                        .is_some_and(|text| code.is_none_or(|code| code == text))
-            }
-            // That there is a date of death means that a patient is deceased.
-            Leaf::Exists => self.code.as_deref() == Some("true"),
-            _ => !matches!(self.system, SystemAsked::Is(_)) && self.is_code(value),
-        }
+    /// Whether a code is meant, its system apart.
+    fn is_code(&self, code: &str) -> bool {
+        let asked = self.code.as_deref();
+        asked.is_none_or(|asked| asked.eq_ignore_ascii_case(code))
     }
 
-    /// Whether an object has the system and, in this member, the code.
-    fn is_pair(&self, object: Value<'_>, member: &str) -> bool {
-        let (mut system, mut code) = (None, None);
-        for (name, value) in object.members() {
-            if super::value::means(name, "system") {
-                system = Some(value);
-            } else if super::value::means(name, member) {
-                code = Some(value);
-            }
-        }
-        let has_system = match &self.system {
+    /// Whether the system is meant of a code whose element says it, or says none.
+    fn is_system(&self, system: Option<&str>) -> bool {
+        match &self.system {
             SystemAsked::Any => true,
             SystemAsked::None => system.is_none(),
-            SystemAsked::Is(asked) => system.is_some_and(|value| value.is_text(asked)),
-        };
-        has_system && code.is_some_and(|value| self.is_code(value))
-    }
-
-    fn is_code(&self, value: Value<'_>) -> bool {
-        let Some(code) = self.code.as_deref() else {
-            return value.raw_string().is_some();
-        };
-        // Nearly all codes have no escapes, and then their bytes can be compared.
-        match value.raw_string() {
-            Some(raw) if raw.contains(&b'\\') => {
-                value.string().is_some_and(|text| text.eq_ignore_ascii_case(code))
-            }
-            Some(raw) => raw.eq_ignore_ascii_case(code.as_bytes()),
-            None => false,
+            SystemAsked::Is(asked) => system == Some(asked),
         }
     }
+
+    /// Whether the system is meant of a code whose element has no place for it, but implies some.
+    fn is_implied(&self, systems: &str) -> bool {
+        match &self.system {
+            SystemAsked::Any | SystemAsked::None => true,
+            SystemAsked::Is(asked) => systems.split(',').any(|system| system == asked),
+        }
+    }
+}
+
+/// Whether any of the tokens means a value, or one of the codings in it.
+pub(super) fn any(tokens: &[TokenValue], leaf: Leaf, value: Value<'_>) -> bool {
+    match leaf {
+        Leaf::Coding => any_pair(tokens, value, "code"),
+        Leaf::CodeableConcept => value
+            .member("coding")
+            .is_some_and(|codings| codings.elements().any(|coding| any_pair(tokens, coding, "code"))),
+        Leaf::Identifier | Leaf::ContactPoint => any_pair(tokens, value, "value"),
+        Leaf::Code(systems) => any_code(tokens, value.string().as_deref(), systems),
+        Leaf::Boolean => any_code(tokens, value.scalar(), SPECIAL_VALUES),
+        // That there is a date of death means that a patient is deceased.
+        Leaf::Exists => any_code(tokens, Some("true"), SPECIAL_VALUES),
+        _ => any_code(tokens, value.string().as_deref(), ""),
+    }
+}
+
+fn any_code(tokens: &[TokenValue], code: Option<&str>, systems: &str) -> bool {
+    code.is_some_and(|code| {
+        tokens
+            .iter()
+            .any(|token| token.is_code(code) && token.is_implied(systems))
+    })
+}
+
+/// Whether any token means the system of an object and, in this member, its code.
+fn any_pair(tokens: &[TokenValue], object: Value<'_>, member: &str) -> bool {
+    let (mut system, mut code) = (None, None);
+    for (name, value) in object.members() {
+        if super::value::means(name, "system") {
+            system = value.string();
+        } else if super::value::means(name, member) {
+            code = value.string();
+        }
+    }
+    code.is_some_and(|code| {
+        tokens
+            .iter()
+            .any(|token| token.is_code(&code) && token.is_system(system.as_deref()))
+    })
 }
 
 /// Whether any text that goes with a code or identifier is so (`:text`).
@@ -112,7 +112,7 @@ pub(super) fn any_text(leaf: Leaf, value: Value<'_>, is_so: impl Fn(&[u8]) -> bo
 /// Whether an Identifier is of a type and has this value (`:of-type`).
 pub(super) fn is_of_type(identifier: Value<'_>, of_type: &TokenValue, text: &str) -> bool {
     let kind = identifier.member("type");
-    kind.is_some_and(|kind| of_type.matches(Leaf::CodeableConcept, kind))
+    kind.is_some_and(|kind| any(std::slice::from_ref(of_type), Leaf::CodeableConcept, kind))
         && identifier
             .member("value")
             .is_some_and(|value| value.is_text(text))

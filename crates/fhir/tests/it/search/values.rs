@@ -327,6 +327,40 @@ fn references_match_however_they_are_written() {
 }
 
 #[test]
+fn what_only_looks_like_a_reference_below_the_base_stays_as_it_is() {
+    for query in [
+        "Observation?subject:identifier=http://localhost:8080/fhir/Patient/p1|1",
+        "Observation?subject=http://localhost:8080/fhir/p1",
+        "Observation?subject=http://localhost:8080/fhirs/Patient/p1",
+        "PlanDefinition?definition=http://localhost:8080/fhir/Library/1",
+    ] {
+        assert_eq!(criteria(query).text(), query);
+    }
+    let members =
+        r#""subject":{"identifier":{"system":"http://localhost:8080/fhir/Patient/p1","value":"1"}}"#;
+    check(
+        members,
+        &["Observation?subject:identifier=http://localhost:8080/fhir/Patient/p1|1"],
+        &["Observation?subject=http://localhost:8080/fhir/Patient/p1"],
+    );
+}
+
+#[test]
+fn a_thousand_values_are_each_looked_for() {
+    let ids: Vec<String> = (0..1_000).map(|number| format!("p{number}")).collect();
+    let members = r#""subject":{"reference":"Patient/p999"},"code":{"coding":[{"code":"P998"}]},"valueString":"é P997""#;
+    for query in [
+        format!("Observation?patient={}", ids.join(",")),
+        format!("Observation?code={}", ids.join(",")),
+        format!("Observation?value-string:contains={}", ids.join(",")),
+    ] {
+        assert!(matches(&query, members));
+        let query = query.replace("p9", "q");
+        assert!(!matches(&query, members), "{query}");
+    }
+}
+
+#[test]
 fn quantities_match_by_number_and_unit() {
     let members =
         r#""valueQuantity":{"value":5.40,"unit":"mg","system":"http://unitsofmeasure.org","code":"mg"}"#;
