@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use fhirhose_bulk::export::{ExportHandler, ExportResult, ExportSettings, ExportSpec, Target, submit_export};
 use fhirhose_bulk::import::{ImportHandler, ImportResult, ImportSettings, ImportSpec, submit_import};
-use fhirhose_fhir::export_request::{ExportLevel, KickOff};
+use fhirhose_fhir::export_request::{AssociatedData, ExportLevel, KickOff};
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_jobs::testing::{PausedClock, SeededEntropy};
@@ -550,32 +550,72 @@ async fn crash_export_everywhere(into_folder: bool) {
         }
     };
     for query in [String::new(), format!("_since={since}")] {
-        let place = target();
-        let job = ground.submit_export(&export_spec(&query, place.clone())).await;
-        let (job, changes) = ground.undisturbed(job).await;
-        let expected = exported(&ground, &job, &place).await;
-        assert!(expected.len() > 3, "several files");
-        for fault in [Fault::DieBefore, Fault::DieAfter] {
-            let (mut runs, mut struck) = (0, 0);
-            for number in 0..changes {
-                let place = target();
-                let job = ground.submit_export(&export_spec(&query, place.clone())).await;
-                let plan = FaultPlan::at(Operation::Change, number, fault);
-                let (job, _) = ground.live(job, once(&plan)).await;
-                let files = exported(&ground, &job, &place).await;
-                assert!(
-                    files == expected,
-                    "{query}: {fault:?} at change {number}: other files"
-                );
-                runs += 1;
-                struck += u64::from(plan.has_struck());
-            }
-            assert!(
-                runs > 3 && struck * 10 >= runs * 7,
-                "{fault:?}: {struck} of {runs} runs were struck"
-            );
-        }
+        crash_at_each_change(&ground, &export_spec(&query, Target::Outputs), &mut target).await;
     }
+}
+
+/// Exports to what `target` gives, undisturbed and then with a death at each change; all come to the same.
+async fn crash_at_each_change(ground: &Ground, spec: &ExportSpec, target: &mut impl FnMut() -> Target) {
+    let to = |target: &Target| ExportSpec {
+        target: target.clone(),
+        ..spec.clone()
+    };
+    let place = target();
+    let job = ground.submit_export(&to(&place)).await;
+    let (job, changes) = ground.undisturbed(job).await;
+    let expected = exported(ground, &job, &place).await;
+    assert!(expected.len() > 3, "several files");
+    for fault in [Fault::DieBefore, Fault::DieAfter] {
+        let (mut runs, mut struck) = (0, 0);
+        for number in 0..changes {
+            let place = target();
+            let job = ground.submit_export(&to(&place)).await;
+            let plan = FaultPlan::at(Operation::Change, number, fault);
+            let (job, _) = ground.live(job, once(&plan)).await;
+            let files = exported(ground, &job, &place).await;
+            assert!(files == expected, "{fault:?} at change {number}: other files");
+            runs += 1;
+            struck += u64::from(plan.has_struck());
+        }
+        assert!(
+            runs > 3 && struck * 10 >= runs * 7,
+            "{fault:?}: {struck} of {runs} runs were struck"
+        );
+    }
+}
+
+/// Encounters with what they refer to, and Provenance about them.
+fn write_encounters(folder: &Path) -> PathBuf {
+    let mut lines = Vec::new();
+    for n in 0..12 {
+        lines.push(format!(
+            r#"{{"resourceType":"Encounter","id":"e{n}","subject":{{"reference":"Patient/p{n}"}},"serviceProvider":{{"reference":"Organization/g{}"}},"participant":[{{"individual":{{"reference":"Practitioner/d{}"}}}}]}}"#,
+            n % 5,
+            n % 7
+        ));
+        lines.push(format!(
+            r#"{{"resourceType":"Provenance","id":"v{n}","recorded":"2020-01-01T00:00:00Z","target":[{{"reference":"Encounter/e{n}"}}]}}"#
+        ));
+        lines.push(format!(r#"{{"resourceType":"Organization","id":"g{n}"}}"#));
+        lines.push(format!(r#"{{"resourceType":"Practitioner","id":"d{n}"}}"#));
+    }
+    let path = folder.join("encounters.ndjson");
+    std::fs::write(&path, lines.join("\n") + "\n").unwrap();
+    path
+}
+
+#[tokio::test(start_paused = true)]
+async fn later_stages_of_an_export_whose_process_dies_at_any_change_end_with_the_same_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let ground = begun(&write_inputs(folder.path())).await;
+    let encounters = [write_encounters(folder.path())];
+    let (job, _) = ground.undisturbed(ground.submit_import(&encounters).await).await;
+    assert_eq!(job.state, JobState::Succeeded);
+    let mut spec = export_spec("_type=Encounter,Practitioner,Organization", Target::Outputs);
+    spec.request.level = ExportLevel::AllPatients;
+    spec.request.associated_data = AssociatedData::RelevantProvenance;
+    spec.file_bytes_max = 1_200;
+    crash_at_each_change(&ground, &spec, &mut || Target::Outputs).await;
 }
 
 #[tokio::test(start_paused = true)]
