@@ -33,7 +33,7 @@ pub(crate) struct Server {
 }
 
 /// Two patients with what belongs to them, a Group with the first of them, and a Practitioner.
-const POPULATION: [&str; 9] = [
+pub(crate) const POPULATION: [&str; 9] = [
     r#"{"resourceType":"Patient","id":"p1","active":true,"gender":"female"}"#,
     r#"{"resourceType":"Patient","id":"p2","active":true}"#,
     r#"{"resourceType":"Observation","id":"o1","status":"final","code":{"text":"weight"},"subject":{"reference":"Patient/p1"},"valueQuantity":{"value":1.00}}"#,

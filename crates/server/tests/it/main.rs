@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bundle;
+mod certification;
 mod conditional;
 mod create;
 mod deleted;
@@ -21,6 +22,7 @@ mod operator;
 mod pace;
 mod pages;
 mod population;
+mod requirements;
 mod routes;
 mod search;
 mod serve;
