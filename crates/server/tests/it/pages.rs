@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fhirhose_client::{ErrorKind, Export, Http, HttpSettings, Poll};
 use serde_json::{Value, json};
 
 use crate::fixture::{Held, Server, memory_store};
@@ -193,4 +194,27 @@ async fn outcomes_come_on_the_last_page_in_both_versions_m_26() {
         assert_eq!(page[list].as_array().map(Vec::len), Some(1), "{page}");
         assert!(pages >= 2, "{page}");
     }
+}
+
+#[tokio::test]
+async fn our_client_refuses_what_it_would_have_to_leave_out_m_24() {
+    let server = Server::start_with(|settings| settings.export.page_files = 1).await;
+    server
+        .import_lines(&[
+            r#"{"resourceType":"Patient","id":"p1"}"#,
+            r#"{"resourceType":"Organization","id":"o1"}"#,
+        ])
+        .await;
+    let http = Http::new(&HttpSettings::default()).expect("a client");
+    let url = format!("{}/$export?allowPartialManifests=true", server.base);
+    let export = Export::kick_off(&http, &url).await.expect("an export");
+    let error = loop {
+        match export.poll(&http).await {
+            Ok(Poll::Running { .. }) => {}
+            Ok(Poll::Done(manifest)) => panic!("{manifest:?} is a page of two"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert!(error.to_string().contains("another page"), "{error}");
 }
