@@ -170,6 +170,22 @@ impl Whose {
         }
     }
 
+    /// Whether rows of an owner are wanted as theirs.
+    pub(super) fn has_owner(&self, owner_key: &[u8]) -> bool {
+        match self {
+            Self::Everybody | Self::AllPatients => true,
+            Self::Cohort(cohort) => cohort.has(owner_key),
+        }
+    }
+
+    /// The wanted owners in a half-open range; `None` if all are.
+    pub(super) fn owners_between(&self, from: &[u8], to: Option<&[u8]>) -> Option<&[Vec<u8>]> {
+        let Self::Cohort(cohort) = self else { return None };
+        let below = |end: &[u8]| cohort.owners.partition_point(|owner| owner.as_slice() < end);
+        let to = to.map_or(cohort.owners.len(), below);
+        cohort.owners.get(below(from)..to)
+    }
+
     /// Whether a deletion is of a resource that would have been wanted, by its last version (M-33).
     pub(super) fn had(&self, gone: &Gone) -> bool {
         let owner = key::split_owner(gone.key.get(1..).unwrap_or_default());

@@ -56,6 +56,8 @@ pub(super) struct FileCutter<'a> {
     type_name: &'static str,
     /// Lines of the present file that are not written yet.
     buffer: Vec<u8>,
+    /// How many they are.
+    buffer_rows: u64,
     file: Option<OutputWriter>,
     /// The text of the present file, the buffer included.
     file_bytes: u64,
@@ -76,6 +78,7 @@ impl<'a> FileCutter<'a> {
             part,
             type_name,
             buffer: Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4),
+            buffer_rows: 0,
             file: None,
             file_bytes: 0,
             files,
@@ -124,9 +127,10 @@ impl<'a> FileCutter<'a> {
         let start = self.buffer.len();
         write(&mut self.buffer);
         let line_bytes = (self.buffer.len() - start) as u64;
+        self.buffer_rows += 1;
         if self.file_bytes > 0 && self.file_bytes + line_bytes > self.crew.file_bytes_max {
             self.write_out(start)?;
-            if self.end_file(Next::Key(key())).is_break() {
+            if self.end_file(End::at(Next::Key(key()))).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -142,12 +146,35 @@ impl<'a> FileCutter<'a> {
         Ok(self.crew.go_on_in_file())
     }
 
+    /// The text of the present file so far.
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    /// Adds a line, with its end, to the present file however long that is; for a caller who cuts the files.
+    pub(super) fn push(&mut self, line: &[u8]) -> fhirhose_store::Result<ControlFlow<()>> {
+        self.buffer.extend_from_slice(line);
+        self.buffer_rows += 1;
+        self.file_bytes += line.len() as u64;
+        if self.buffer.len() < BUFFER_BYTES {
+            return Ok(ControlFlow::Continue(()));
+        }
+        self.write_out(self.buffer.len())?;
+        Ok(self.crew.go_on_in_file())
+    }
+
+    /// Ends the present file; the part goes on at `next`, with the block at hand if it `is_continued`.
+    pub(super) fn cut(&mut self, next: Next, is_continued: bool) -> fhirhose_store::Result<ControlFlow<()>> {
+        self.write_out(self.buffer.len())?;
+        Ok(self.end_file(End { next, is_continued }))
+    }
+
     /// Ends the last file, and with it the part.
     pub(super) fn finish(mut self) -> fhirhose_store::Result<()> {
         self.write_out(self.buffer.len())?;
         // When the export is to stop nobody listens any more, and what was not told was not done.
         let _ = match self.file {
-            Some(_) => self.end_file(Next::Done),
+            Some(_) => self.end_file(End::at(Next::Done)),
             None => self.tell_done(),
         };
         Ok(())
@@ -164,16 +191,20 @@ impl<'a> FileCutter<'a> {
         }
         let file = self.file.as_mut().expect("it was begun just now");
         file.write(&self.buffer[..end])?;
+        // At most the last line stays.
+        let rows_left = u64::from(end < self.buffer.len());
+        let rows = self.buffer_rows - rows_left;
+        self.buffer_rows = rows_left;
         self.buffer.drain(..end);
         if self.buffer.is_empty() && self.buffer.capacity() > BUFFER_KEPT_BYTES {
             self.buffer = Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4);
         }
-        self.crew.wrote(self.part, end as u64);
+        self.crew.wrote(self.part, end as u64, rows);
         Ok(())
     }
 
     /// Brings the present file to its place; where that takes its time, another thread does, after the file before.
-    fn end_file(&mut self, next: Next) -> ControlFlow<()> {
+    fn end_file(&mut self, end: End) -> ControlFlow<()> {
         let Some(file) = self.file.take() else {
             return ControlFlow::Continue(());
         };
@@ -181,8 +212,8 @@ impl<'a> FileCutter<'a> {
         self.files += 1;
         let gathered = self.side.as_mut().map(Side::take);
         match &self.crew.place {
-            Place::Folder { .. } => tell_finished(self.crew, self.part, file.finish(), gathered, next),
-            Place::Outputs { .. } => self.finish_elsewhere(file, gathered, next),
+            Place::Folder { .. } => tell_finished(self.crew, self.part, file.finish(), gathered, end),
+            Place::Outputs { .. } => self.finish_elsewhere(file, gathered, end),
         }
         match self.is_one_piece {
             true => self.crew.go_on_in_file(),
@@ -190,14 +221,14 @@ impl<'a> FileCutter<'a> {
         }
     }
 
-    fn finish_elsewhere(&mut self, file: OutputWriter, gathered: Option<Gathered>, next: Next) {
+    fn finish_elsewhere(&mut self, file: OutputWriter, gathered: Option<Gathered>, end: End) {
         let runtime = Handle::current();
         let permit = runtime.block_on(Arc::clone(&self.crew.finishing).acquire_owned());
         let permit = permit.expect("nobody closes the semaphore");
         let (crew, part, before) = (Arc::clone(self.crew), self.part, self.finishing.take());
         self.finishing = Some(runtime.clone().spawn_blocking(move || {
             if before.is_none_or(|before| runtime.block_on(before).is_ok()) {
-                tell_finished(&crew, part, file.finish(), gathered, next);
+                tell_finished(&crew, part, file.finish(), gathered, end);
             }
             drop(permit);
         }));
@@ -219,12 +250,29 @@ impl<'a> FileCutter<'a> {
     }
 }
 
+/// How a file ends.
+struct End {
+    /// Where the part goes on.
+    next: Next,
+    /// Whether its last block goes on in the next file.
+    is_continued: bool,
+}
+
+impl End {
+    fn at(next: Next) -> Self {
+        Self {
+            next,
+            is_continued: false,
+        }
+    }
+}
+
 fn tell_finished(
     crew: &Crew,
     part: usize,
     finished: fhirhose_store::Result<OutputFile>,
     gathered: Option<Gathered>,
-    next: Next,
+    end: End,
 ) {
     let finished = finished.and_then(|file| {
         let side = gathered.map(|gathered| gathered.write(crew)).transpose()?;
@@ -234,9 +282,9 @@ fn tell_finished(
         Ok((file, side)) => Event::Advanced {
             part,
             file: Some(file),
-            is_continued: false,
+            is_continued: end.is_continued,
             side,
-            next,
+            next: end.next,
         },
         Err(error) => Event::Failed(error.into()),
     };

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use fhirhose_jobs::{Cleanup, Handler, JobContext, JobError, JobRecord};
 use fhirhose_store::{Deletion, PlainFolder, Sequence, Store};
 
+use super::blocks::left_out;
 use super::cohort::Resolved;
 use super::files::Place;
 use super::folder::{check_staged, publish, remove_staging, staging_path};
@@ -34,7 +35,7 @@ impl ExportHandler {
     }
 
     async fn export(&self, context: &JobContext) -> Result<ExportResult, JobError> {
-        let spec = load_spec(context.record())?;
+        let spec = load_spec(context.record())?.joiners();
         let mut state = self.state(&spec, context).await?;
         let stop = context.stop_signal();
         let Resolved {
@@ -44,6 +45,7 @@ impl ExportHandler {
         } = Resolved::find(&self.store, &spec, &state, stop).await?;
         notes.deletions_unfiltered = deletions_unfiltered(&spec, &state);
         let wanted = Wanted::new(&spec.request, whose, joined, state);
+        notes.left_out = left_out(&self.store, &spec.request, &wanted).await?;
         let mut parts = match state.parts {
             Some(count) => Part::load_all(context, count).await?,
             None => self.plan(&spec, &wanted, &mut state, context).await?,
@@ -57,10 +59,12 @@ impl ExportHandler {
         let order = Order {
             store: self.store.clone(),
             place,
+            spec: spec.clone(),
             request: spec.request.clone(),
             wanted,
             state,
             file_bytes_max: spec.file_bytes(),
+            block_bytes: self.settings.block_bytes / self.settings.parts_parallel.max(1),
             gathering: Gathering::of(&parts),
             base_url: spec.base_url.clone(),
             job: job.clone(),

@@ -60,7 +60,7 @@ pub(super) fn write_helpers(
 ) -> Result<()> {
     let from = match &part.next {
         Next::Key(key) => key.clone(),
-        Next::Start | Next::Done => Vec::new(),
+        Next::Start | Next::Line { .. } | Next::Done => Vec::new(),
     };
     let mut rows = KeyedRows::new(crew, resource_type, cutter, from);
     let mut found = merge(crew, number, crew.sides(SideKind::References)?)?;

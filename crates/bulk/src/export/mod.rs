@@ -8,6 +8,7 @@
 //! Files go to the store's outputs, for a server, or straight into a folder as plain files. This module knows no HTTP: what the
 //! manifest's URLs are, the caller says ([`ExportResult::manifest`]).
 
+mod blocks;
 mod characteristics;
 mod cohort;
 mod deleted;
@@ -31,6 +32,7 @@ mod settings;
 mod side;
 mod spec;
 mod state;
+mod tally;
 mod terms;
 mod wanted;
 

@@ -68,6 +68,7 @@ pub(super) fn series(work: &Work) -> Series {
         | Work::Joined { resource_type, .. }
         | Work::Helpers { resource_type } => (FileKind::Output, Some(resource_type.name())),
         Work::Unowned { .. } | Work::Associated => (FileKind::Output, Some(ResourceType::PROVENANCE.name())),
+        Work::Blocks(_) => (FileKind::Output, None),
         Work::Deletions => (FileKind::Deleted, Some("Bundle")),
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Notes {
     pub(super) ignored: Vec<OperationOutcome>,
     /// Requested types that are in no compartment, and of which nothing comes otherwise.
     pub(super) types_outside: Vec<ResourceType>,
+    /// What is in no block of output that is organised by instance.
+    pub(super) left_out: Vec<OperationOutcome>,
     /// Members that are no patients and no Groups.
     pub(super) other_members: u64,
     /// Members that cannot be looked up.
@@ -68,6 +70,7 @@ impl Notes {
                 format!("_type: {outside} is not in the Patient compartment; this export has none of it");
             outcomes.push(OperationOutcome::information(text));
         }
+        outcomes.extend_from_slice(&self.left_out);
         self.tell_of_members(&mut outcomes);
         self.tell_of_changes(&mut outcomes);
         if self.deletions_unfiltered {

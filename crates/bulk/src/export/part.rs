@@ -11,6 +11,7 @@ use fhirhose_store::catalog::KeyRange;
 use fhirhose_store::{ScanRequest, StoredRow};
 use tokio::runtime::Handle;
 
+use super::blocks;
 use super::cohort::row_key;
 use super::deleted::write_deletions;
 use super::files::FileCutter;
@@ -36,6 +37,7 @@ pub(super) fn run_part(crew: &Arc<Crew>, number: usize, part: &Part) -> Result<(
             let request = crew.wanted.scan_of(times, *resource_type, left_of(range, part));
             write_resources(crew, request, crew.wanted.rows_of(times, *resource_type), cutter)
         }
+        Work::Blocks(of_part) => blocks::run(crew, number, part, of_part),
         Work::Unowned { range, times } => write_unowned(crew, *times, left_of(range, part), cutter),
         Work::Associated => write_chosen(crew, number, part, cutter.of_one_piece()),
         Work::Helpers { resource_type } => write_helpers(crew, number, *resource_type, part, cutter),

@@ -16,7 +16,9 @@ use super::pages::Pager;
 use super::part::run_part;
 use super::settings::ExportSettings;
 use super::side::{Gathering, SideKind};
+use super::spec::ExportSpec;
 use super::state::{Next, Part, State, Work};
+use super::tally::{Wrote, tallies};
 use super::wanted::Wanted;
 use crate::Error;
 use crate::spill::parts_of;
@@ -50,8 +52,8 @@ pub(super) struct Crew {
 
 /// What a thread tells.
 pub(super) enum Event {
-    /// So much text was written; for progress only.
-    Wrote { part: usize, bytes: u64 },
+    /// So much text was written, and so many lines; for progress only.
+    Wrote { part: usize, bytes: u64, rows: u64 },
     /// A part got so far; `file` is in its place, and its last block goes on in the next one if it `is_continued`.
     Advanced {
         part: usize,
@@ -69,6 +71,7 @@ pub(super) enum Event {
 pub(super) struct Order {
     pub(super) store: Store,
     pub(super) place: Place,
+    pub(super) spec: ExportSpec,
     pub(super) request: ExportRequest,
     pub(super) wanted: Wanted,
     pub(super) state: State,
@@ -77,6 +80,8 @@ pub(super) struct Order {
     pub(super) job: String,
     /// The FHIR base below which attachments are found, if it is known.
     pub(super) base_url: Option<String>,
+    /// Text of blocks that one part may gather in memory.
+    pub(super) block_bytes: usize,
     /// What is gathered for later stages.
     pub(super) gathering: Gathering,
 }
@@ -140,14 +145,19 @@ impl Crew {
         }
     }
 
+    /// The runner's signal.
+    pub(super) fn stop_signal(&self) -> &StopSignal {
+        &self.stop
+    }
+
     /// Tells the coordinator; when it is gone nobody wants to know. From a blocking thread.
     pub(super) fn tell(&self, event: Event) {
         let _ = self.events.blocking_send(event);
     }
 
     /// Tells that text was written, unless the coordinator has enough to do.
-    pub(super) fn wrote(&self, part: usize, bytes: u64) {
-        let _ = self.events.try_send(Event::Wrote { part, bytes });
+    pub(super) fn wrote(&self, part: usize, bytes: u64, rows: u64) {
+        let _ = self.events.try_send(Event::Wrote { part, bytes, rows });
     }
 
     /// The name at rest of a part's file.
@@ -243,10 +253,8 @@ struct Desk<'a> {
     /// Makes pages of the finished files, if clients may see them before the end.
     pager: Option<&'a mut Pager>,
     context: &'a JobContext,
-    /// The text that each part wrote so far.
-    wrote_bytes: Vec<u64>,
-    rows: u64,
-    files: u64,
+    /// What each part wrote so far.
+    wrote: Vec<Wrote>,
     /// Parts that changed since the last checkpoint.
     changed: Vec<usize>,
     pause: Duration,
@@ -260,16 +268,8 @@ impl<'a> Desk<'a> {
         context: &'a JobContext,
         checkpoint_millis: u64,
     ) -> Self {
-        let done = parts.iter().flat_map(|part| &part.files);
-        let (rows, files) = done.fold((0, 0), |(rows, files), file| (rows + file.rows, files + 1));
-        let wrote_bytes = parts
-            .iter()
-            .map(|part| part.files.iter().map(|file| file.bytes).sum())
-            .collect();
         Self {
-            wrote_bytes,
-            rows,
-            files,
+            wrote: parts.iter().map(Wrote::of).collect(),
             changed: Vec::new(),
             pause: Duration::from_millis(checkpoint_millis),
             written_at: context.clock().now(),
@@ -307,7 +307,10 @@ impl<'a> Desk<'a> {
     /// Takes an event over, and writes a checkpoint when it is time.
     async fn note(&mut self, event: Event) -> Result<(), JobError> {
         match event {
-            Event::Wrote { part, bytes } => self.wrote_bytes[part] += bytes,
+            Event::Wrote { part, bytes, rows } => {
+                self.wrote[part].bytes += bytes;
+                self.wrote[part].rows += rows;
+            }
             Event::Advanced {
                 part,
                 file,
@@ -335,8 +338,6 @@ impl<'a> Desk<'a> {
     }
 
     fn keep(&mut self, number: usize, file: OutputFile, is_continued: bool) {
-        self.rows += file.rows;
-        self.files += 1;
         let part = &mut self.parts[number];
         if is_continued {
             part.continued.push(part.files.len());
@@ -345,10 +346,17 @@ impl<'a> Desk<'a> {
         if let Some(pager) = &mut self.pager {
             pager.add(number, &part.work, file, is_continued);
         }
+        // Some of what was told on the way may have been dropped.
+        let (told, finished) = (self.wrote[number], Wrote::of(part));
+        self.wrote[number] = Wrote {
+            rows: told.rows.max(finished.rows),
+            bytes: told.bytes.max(finished.bytes),
+        };
     }
 
     async fn write(&mut self) -> Result<(), JobError> {
-        let mut checkpoint = Checkpoint::new().progress(self.progress());
+        let tallies = tallies(self.parts, &self.wrote, &self.context.record().tallies);
+        let mut checkpoint = Checkpoint::new().progress(self.progress()).tallies(tallies);
         self.changed.sort_unstable();
         self.changed.dedup();
         for &number in &self.changed {
@@ -384,15 +392,17 @@ impl<'a> Desk<'a> {
         let shares = self
             .parts
             .iter()
-            .zip(&self.wrote_bytes)
-            .map(|(part, &wrote)| match part.next {
+            .zip(&self.wrote)
+            .map(|(part, wrote)| match part.next {
                 Next::Done => part.text_bytes_max,
-                Next::Start | Next::Key(_) => wrote.min(part.text_bytes_max),
+                Next::Start | Next::Key(_) | Next::Line { .. } => wrote.bytes.min(part.text_bytes_max),
             });
+        let rows: u64 = self.parts.iter().map(|part| Wrote::of(part).rows).sum();
+        let files: usize = self.parts.iter().map(|part| part.files.len()).sum();
         Progress {
             done: shares.sum(),
             total: self.parts.iter().map(|part| part.text_bytes_max).sum(),
-            note: format!("{} resources in {} files", self.rows, self.files),
+            note: format!("{rows} resources in {files} files"),
         }
     }
 }

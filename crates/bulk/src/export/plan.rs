@@ -5,6 +5,7 @@ use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_store::catalog::KeyRange;
 use fhirhose_store::{ScanRequest, Selection, Sequence, Store};
 
+use super::blocks;
 use super::helpers::helper_types;
 use super::names::series;
 use super::provenance::unowned_range;
@@ -22,6 +23,13 @@ pub(super) async fn plan(
     part_bytes: u64,
 ) -> Result<Vec<Part>> {
     let request = &spec.request;
+    if let Some(by) = request.organize_output_by {
+        let mut parts = blocks::plan(store, request, (wanted, state), by, part_bytes.max(1)).await?;
+        if request.since.is_some() {
+            parts.push(Part::new(Work::Deletions, 0));
+        }
+        return Ok(parts);
+    }
     let mut planner = Planner {
         store,
         wanted,
@@ -35,7 +43,7 @@ pub(super) async fn plan(
         planner.add_ranges(Times::BeforeJoining, &types).await?;
     }
     let of_patients = request.level != ExportLevel::System;
-    if of_patients && types.contains(&ResourceType::PROVENANCE) && request.organize_output_by.is_none() {
+    if of_patients && types.contains(&ResourceType::PROVENANCE) {
         planner.add_unowned(Times::Asked, state).await?;
         if wanted.has_joined() {
             planner.add_unowned(Times::BeforeJoining, &whole).await?;
@@ -62,7 +70,7 @@ pub(super) async fn plan(
 }
 
 /// The types that are asked for, whose resources are taken by what they are.
-fn types(request: &ExportRequest) -> Vec<ResourceType> {
+pub(super) fn types(request: &ExportRequest) -> Vec<ResourceType> {
     let mut types = match &request.types {
         Some(types) => types.clone(),
         None => ResourceType::all().collect(),

@@ -222,7 +222,7 @@ pub(super) fn write_chosen(
     }
     let from = match &part.next {
         Next::Key(key) => key.clone(),
-        Next::Start | Next::Done => Vec::new(),
+        Next::Start | Next::Line { .. } | Next::Done => Vec::new(),
     };
     let mut rows = KeyedRows::new(crew, ResourceType::PROVENANCE, cutter, from);
     let mut chosen = merge(crew, number, chosen.finish()?)?;

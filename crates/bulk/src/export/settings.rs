@@ -17,6 +17,9 @@ pub struct ExportSettings {
     pub checkpoint_millis: u64,
     /// Finished files whose last bytes are on their way to the disk while their part goes on. Default: 8.
     pub files_finishing_max: usize,
+    /// Text of blocks that one organised export gathers in memory, all its parts together, in bytes; a patient with more is read twice
+    /// instead. Default: 256 MiB.
+    pub block_bytes: usize,
     /// Files that make up a page of an export whose client allows partial manifests (M-27). Default: 10.
     pub page_files: usize,
     /// How files in the store's outputs are compressed and hashed.
@@ -34,6 +37,7 @@ impl Default for ExportSettings {
             part_bytes: 1 << 30,
             checkpoint_millis: 100,
             files_finishing_max: 8,
+            block_bytes: 256 << 20,
             page_files: 10,
             outputs: OutputSettings::default(),
             folder_hashing: Hashing::Sha256,

@@ -12,6 +12,7 @@ use fhirhose_jobs::{Entropy, JobId, NewJob};
 use fhirhose_store::Store;
 use serde::{Deserialize, Serialize};
 
+use super::blocks;
 use super::patients::patient_faults;
 use crate::{Error, ErrorKind, Result};
 
@@ -75,6 +76,17 @@ impl ExportSpec {
         }
     }
 
+    /// The same, as far as the form of the output lets: members who joined a Group come to its blocks with what changed only.
+    pub(super) fn joiners(self) -> Self {
+        match self.request.organize_output_by {
+            Some(_) => Self {
+                group_joiners: GroupJoiners::ChangesOnly,
+                ..self
+            },
+            None => self,
+        }
+    }
+
     /// The most text that a file holds: the server's own bound, or the client's `_maximumFileSize` where that is less.
     pub(super) fn file_bytes(&self) -> u64 {
         let wanted = self.request.file_bytes_max.unwrap_or(u64::MAX);
@@ -100,16 +112,11 @@ pub async fn submit_export(
             "a file of an export must be able to hold something",
         ));
     }
-    check_built(&spec.request)?;
-    match &spec.request.level {
-        ExportLevel::Group(id) => check_exists(store, ResourceType::GROUP, id).await?,
-        ExportLevel::Patient(id) => check_exists(store, ResourceType::PATIENT, id).await?,
-        ExportLevel::System | ExportLevel::AllPatients => {}
-    }
-    if !patient_faults(store, &spec.request).await?.is_empty() {
-        let problem = "patient: some of the patients do not exist or are not members of the Group";
+    if spec.request.dry_run {
+        let problem = "_dryRun asks for an estimate, not for an export";
         return Err(Error::new(ErrorKind::Invalid, problem));
     }
+    check(store, &spec.request).await?;
     if let Target::Folder(folder) = &spec.target {
         if spec.request.allow_partial_manifests {
             let problem = "allowPartialManifests: the files of a folder appear all at once, at the end";
@@ -132,19 +139,19 @@ pub async fn submit_export(
     Ok(id)
 }
 
-/// Refuses what can be read but is not done yet: to take it and ignore it would be worse.
-fn check_built(request: &ExportRequest) -> Result<()> {
-    let asked_for = [
-        ("organizeOutputBy", request.organize_output_by.is_some()),
-        ("_dryRun", request.dry_run),
-    ];
-    match asked_for.iter().find(|(_, asked)| *asked) {
-        Some((name, _)) => {
-            let problem = format!("the parameter {name} is not supported yet");
-            Err(Error::new(ErrorKind::Invalid, problem))
-        }
-        None => Ok(()),
+/// Refuses a request that cannot be honoured, or of what is not there.
+pub(super) async fn check(store: &Store, request: &ExportRequest) -> Result<()> {
+    blocks::check(request)?;
+    match &request.level {
+        ExportLevel::Group(id) => check_exists(store, ResourceType::GROUP, id).await?,
+        ExportLevel::Patient(id) => check_exists(store, ResourceType::PATIENT, id).await?,
+        ExportLevel::System | ExportLevel::AllPatients => {}
     }
+    if !patient_faults(store, request).await?.is_empty() {
+        let problem = "patient: some of the patients do not exist or are not members of the Group";
+        return Err(Error::new(ErrorKind::Invalid, problem));
+    }
+    Ok(())
 }
 
 async fn check_exists(store: &Store, resource_type: ResourceType, id: &Id) -> Result<()> {

@@ -6,6 +6,7 @@ use fhirhose_store::catalog::{KeyRange, Snapshot};
 use fhirhose_store::{OutputFile, Sequence};
 use serde::{Deserialize, Serialize};
 
+use super::blocks::Blocks;
 use super::helpers::turn_of;
 use super::wanted::Times;
 use crate::{Error, ErrorKind, Result};
@@ -73,6 +74,8 @@ pub(super) enum Work {
     Associated,
     /// Writes the resources of a type that others refer to.
     Helpers { resource_type: ResourceType },
+    /// Writes blocks of output that is organised by instance.
+    Blocks(Blocks),
     /// Writes what was deleted.
     Deletions,
 }
@@ -81,7 +84,11 @@ impl Work {
     /// When the part is made: stages follow one another, for a later one needs the side files of those before.
     pub(super) fn stage(&self) -> usize {
         match self {
-            Self::Resources { .. } | Self::Joined { .. } | Self::Unowned { .. } | Self::Deletions => 0,
+            Self::Resources { .. }
+            | Self::Joined { .. }
+            | Self::Unowned { .. }
+            | Self::Blocks(_)
+            | Self::Deletions => 0,
             Self::Associated => 1,
             Self::Helpers { resource_type } => 2 + turn_of(*resource_type),
         }
@@ -95,6 +102,11 @@ pub(super) enum Next {
     Start,
     /// At the resource with this key, the first of the next file.
     Key(Vec<u8>),
+    /// At a line of the block with this key: so many of its lines, the header not counted, are in finished files.
+    Line {
+        block: Vec<u8>,
+        line: u64,
+    },
     /// Nowhere: all of it is in its files.
     Done,
 }

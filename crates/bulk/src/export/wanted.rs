@@ -140,6 +140,16 @@ impl Wanted {
         whose.holds(resource_type, owner, id, version)
     }
 
+    /// Whether rows of an owner are wanted as theirs; others come by what they share with a wanted one.
+    pub(super) fn has_owner(&self, owner_key: &[u8]) -> bool {
+        self.whose.has_owner(owner_key)
+    }
+
+    /// The wanted owners in a half-open range of encoded ids; `None` if all are.
+    pub(super) fn owners_between(&self, from: &[u8], to: Option<&[u8]>) -> Option<&[Vec<u8>]> {
+        self.whose.owners_between(from, to)
+    }
+
     /// Whether a deletion is of a resource that sat in a wanted compartment, by its last version (M-33).
     pub(super) fn had(&self, gone: &Gone) -> bool {
         self.whose.had(gone)

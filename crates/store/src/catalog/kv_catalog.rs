@@ -401,6 +401,25 @@ impl Catalog for KvCatalog {
         )
     }
 
+    async fn memberships_between(
+        &self,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Membership)>> {
+        self.inner.gather(Space::Membership, (from, to), limit, |key, _| {
+            let cut = crate::key::split_id(key).map(|(_, rest)| key.len() - rest.len());
+            let cut = cut.ok_or_else(|| Error::new(ErrorKind::Corrupt, "reading a membership"))?;
+            let (patient, rest) = key.split_at(cut);
+            let (key, sequence) = rows::split_versioned(rest)?;
+            let membership = Membership {
+                key: key.to_vec(),
+                sequence,
+            };
+            Ok((patient.to_vec(), membership))
+        })
+    }
+
     async fn hot(&self, range: &KeyRange, bytes_max: usize) -> Result<Vec<HotRow>> {
         self.inner.hot(range, bytes_max)
     }

@@ -473,6 +473,14 @@ pub trait Catalog: JobStore {
     /// Versions in the compartment of a patient who is not their owner, of all types.
     async fn memberships(&self, patient: &str) -> Result<Vec<Membership>>;
 
+    /// The same of all patients in a half-open range of encoded ids, each with its patient, in that order, at most `limit`.
+    async fn memberships_between(
+        &self,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Membership)>>;
+
     /// Interactive rows in a range, in key order, until `bytes_max` of bodies are gathered (at least one row).
     async fn hot(&self, range: &KeyRange, bytes_max: usize) -> Result<Vec<HotRow>>;
 

@@ -13,6 +13,7 @@ mod helpers;
 mod levels;
 mod members;
 mod oracle;
+mod organized;
 mod pages;
 mod provenance;
 mod resume;
