@@ -12,6 +12,7 @@ mod blocks;
 mod characteristics;
 mod cohort;
 mod deleted;
+mod estimate;
 mod files;
 mod folder;
 mod handler;
@@ -36,6 +37,7 @@ mod tally;
 mod terms;
 mod wanted;
 
+pub use estimate::{Estimate, Rate, TypeEstimate, estimate};
 pub use handler::ExportHandler;
 pub use pages::ExportPages;
 pub use patients::{PatientFault, drop_patient_faults, patient_faults};
