@@ -5,6 +5,7 @@
 )]
 
 mod commands;
+mod export;
 mod jobs;
 mod kill;
 mod sample;
