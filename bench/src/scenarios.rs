@@ -25,14 +25,33 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The scenarios that are measured, in an order in which each finds what it needs.
-pub(crate) const MEASURED: [&str; 6] = [
+pub(crate) const MEASURED: [&str; 10] = [
     "limit-import",
     "import",
     "limit-export",
     "export",
+    "filtered",
+    "elements",
+    "organized",
     "group",
+    "cohort",
     "since",
 ];
+
+/// Filters on the types that make up most of a population. They let through nearly all, so that a filtered export writes as much as a plain
+/// one and what filtering costs comes on top.
+const FILTERS: [(&str, &str); 7] = [
+    ("_typeFilter", "Observation?status=final&date=ge1900-01-01"),
+    ("_typeFilter", "Claim?status=active"),
+    ("_typeFilter", "ExplanationOfBenefit?status=active"),
+    ("_typeFilter", "Encounter?status=finished&date=ge1900-01-01"),
+    ("_typeFilter", "Condition?code:missing=false"),
+    ("_typeFilter", "Procedure?status=completed"),
+    ("_typeFilter", "MedicationRequest?intent=order"),
+];
+
+/// A Group of those who were born in one of a hundred years.
+const COHORT: &str = r#"{"resourceType":"Group","id":"bench-cohort","modifierExtension":[{"url":"http://hl7.org/fhir/uv/bulkdata/StructureDefinition/member-filter","valueExpression":{"language":"application/x-fhir-query","expression":"Patient?birthdate=1960"}}],"type":"person","actual":false}"#;
 
 /// The seed of the populations.
 const SEED: u64 = 2026;
@@ -73,11 +92,21 @@ pub(crate) fn run(scenario: &str, dir: &Path, resources: u64) -> Result<Measured
             })
         }
         "import" => block_on(import(&folders)),
-        "export" => block_on(export(&folders, ExportLevel::System, String::new())),
+        "export" => block_on(export(&folders, ExportLevel::System, &[])),
+        "filtered" => block_on(export(&folders, ExportLevel::System, &FILTERS)),
+        "elements" => {
+            let elements = [("_elements", "id,subject,patient,code,status")];
+            block_on(export(&folders, ExportLevel::System, &elements))
+        }
+        "organized" => {
+            let by = [("organizeOutputBy", "Patient")];
+            block_on(export(&folders, ExportLevel::AllPatients, &by))
+        }
         "group" => {
             let group = Id::parse("one-percent").context("an id")?;
-            block_on(export(&folders, ExportLevel::Group(group), String::new()))
+            block_on(export(&folders, ExportLevel::Group(group), &[]))
         }
+        "cohort" => block_on(cohort(&folders)),
         "since" => block_on(since(&folders)),
         other => bail!("there is no scenario {other}"),
     }
@@ -161,10 +190,10 @@ async fn import(folders: &Folders) -> Result<Measured> {
     })
 }
 
-async fn export(folders: &Folders, level: ExportLevel, query: String) -> Result<Measured> {
+async fn export(folders: &Folders, level: ExportLevel, parameters: &[(&str, &str)]) -> Result<Measured> {
     clear(&folders.out)?;
     let store = open(folders).await?;
-    let measured = export_from(&store, folders, level, query).await;
+    let measured = export_from(&store, folders, level, parameters).await;
     clear(&folders.out)?;
     measured
 }
@@ -173,10 +202,10 @@ async fn export_from(
     store: &Store,
     folders: &Folders,
     level: ExportLevel,
-    query: String,
+    parameters: &[(&str, &str)],
 ) -> Result<Measured> {
     let now = Instant::from_micros(store.clock().now().as_micros());
-    let request = KickOff::new(level, now).read_query(&query);
+    let request = KickOff::new(level, now).read_pairs(parameters.iter().copied());
     let request = request.map_err(|outcome| anyhow::anyhow!(outcome.to_json()))?;
     let spec = ExportSpec::new(request, Target::Folder(folders.out.clone()));
     let handler = Arc::new(ExportHandler::new(store.clone(), ExportSettings::default()));
@@ -224,7 +253,8 @@ async fn since(folders: &Folders) -> Result<Measured> {
             .await?;
     }
     let cpu_before = process_cpu()?;
-    let measured = export_from(&store, folders, ExportLevel::System, format!("_since={before}")).await;
+    let (system, before) = (ExportLevel::System, before.to_string());
+    let measured = export_from(&store, folders, system, &[("_since", &before)]).await;
     clear(&folders.out)?;
     let measured = measured?;
     anyhow::ensure!(
@@ -237,13 +267,35 @@ async fn since(folders: &Folders) -> Result<Measured> {
     })
 }
 
+/// Exports a Group whose members are found by a filter.
+async fn cohort(folders: &Folders) -> Result<Measured> {
+    clear(&folders.out)?;
+    let store = open(folders).await?;
+    store
+        .catalog()
+        .commit(Commit {
+            write: Write::Hot(vec![written(COHORT)?]),
+            job: None,
+            origin: Origin::default(),
+        })
+        .await?;
+    let group = Id::parse("bench-cohort").context("an id")?;
+    let measured = export_from(&store, folders, ExportLevel::Group(group), &[]).await;
+    clear(&folders.out)?;
+    measured
+}
+
 /// The resource of a line with another content each time.
 fn changed(line: &str) -> Result<HotWrite> {
     let stamp = SystemClock.now().as_micros();
-    let line = format!(
+    written(&format!(
         r#"{},"language":"x-{stamp}"}}"#,
         line.trim_end_matches('}').to_owned() + &"}".repeat(closing(line) - 1)
-    );
+    ))
+}
+
+/// An interactive write of a line.
+fn written(line: &str) -> Result<HotWrite> {
     let mut checker = LineChecker::new(LineLimits {
         line_bytes_max: 64 << 20,
         depth_max: 100,

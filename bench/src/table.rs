@@ -26,6 +26,11 @@ impl Figures {
         measured.resources as f64 / measured.wall_secs.max(1e-9)
     }
 
+    fn text_rate(&self, scenario: &str) -> f64 {
+        let measured = self.of(scenario);
+        measured.text_bytes as f64 / measured.wall_secs.max(1e-9)
+    }
+
     fn peak(&self) -> u64 {
         self.scenarios
             .iter()
@@ -124,6 +129,7 @@ fn verdicts(small: &Figures, large: Option<&Figures>) -> Vec<Verdict> {
             false,
         ),
     ];
+    verdicts.extend(verdicts_on_parameters(small));
     if let Some(large) = large {
         let grown = large.peak() as f64 / small.peak() as f64;
         verdicts.push((
@@ -146,6 +152,36 @@ fn verdicts(small: &Figures, large: Option<&Figures>) -> Vec<Verdict> {
         ));
     }
     verdicts
+}
+
+/// What the parameters of an export cost, held against the plain export of the same run.
+fn verdicts_on_parameters(small: &Figures) -> Vec<Verdict> {
+    vec![
+        (
+            "filtered export, as a part of the full export's rate",
+            ratio(small.rate("filtered"), small.rate("export")),
+            0.50,
+            true,
+        ),
+        (
+            "export of a few _elements, likewise",
+            ratio(small.rate("elements"), small.rate("export")),
+            0.50,
+            true,
+        ),
+        (
+            "export organised by Patient, as a part of the full one's MB/s",
+            ratio(small.text_rate("organized"), small.text_rate("export")),
+            0.40,
+            true,
+        ),
+        (
+            "a cohort of 1 % by a filter, as a part of its time",
+            small.of("cohort").wall_secs / small.of("export").wall_secs,
+            0.06,
+            false,
+        ),
+    ]
 }
 
 fn ratio(measured: f64, limit: f64) -> f64 {
