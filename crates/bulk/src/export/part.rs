@@ -23,6 +23,9 @@ use super::state::{Next, Part, Work};
 use super::wanted::{Times, WantedRows};
 use crate::Result;
 
+/// Rows that are left out between two looks whether to stop; those that are written look at the end of each buffer.
+pub(super) const ROWS_PER_LOOK: u64 = 4_096;
+
 /// Does what is left of a part. Breaks off without a word when the export is to stop.
 pub(super) fn run_part(crew: &Arc<Crew>, number: usize, part: &Part) -> Result<()> {
     let type_name = series(&part.work).1.unwrap_or("output");
@@ -62,10 +65,15 @@ fn write_resources(
 ) -> Result<()> {
     let scan = Handle::current().block_on(crew.store.scan(request))?;
     let mut lines = Lines::new(crew, rows.resource_type());
-    let mut stopped = false;
+    let (mut stopped, mut left_out) = (false, 0u64);
     scan.for_each(&mut |row| {
         if !rows.takes(&row) {
-            return Ok(ControlFlow::Continue(()));
+            left_out += 1;
+            stopped = left_out.is_multiple_of(ROWS_PER_LOOK) && crew.go_on_in_file().is_break();
+            return Ok(match stopped {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            });
         }
         let goes_on = lines.write(&row, &mut cutter)?;
         stopped = goes_on.is_break();

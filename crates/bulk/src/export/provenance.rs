@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 use super::cohort::row_key;
 use super::files::FileCutter;
 use super::keyed::{KeyedRows, merge};
-use super::part::Lines;
+use super::part::{Lines, ROWS_PER_LOOK};
 use super::parts::Crew;
 use super::side::{SideKind, create};
 use super::state::{Next, Part};
@@ -69,10 +69,14 @@ pub(super) fn write_unowned(
         bytes: 0,
     };
     let mut goes_on = ControlFlow::Continue(());
-    let mut failed = None;
+    let (mut failed, mut looked) = (None, 0u64);
     scan.for_each(&mut |row| {
-        if !rows.takes(&row) {
-            return Ok(ControlFlow::Continue(()));
+        looked += 1;
+        if looked.is_multiple_of(ROWS_PER_LOOK) {
+            goes_on = crew.go_on_in_file();
+        }
+        if goes_on.is_break() || !rows.takes(&row) {
+            return Ok(goes_on);
         }
         let done = held.push(&row);
         match done {
@@ -215,7 +219,7 @@ pub(super) fn write_chosen(
     let mut looked = 0u64;
     while let Some(resource) = exported.next()? {
         looked += 1;
-        if looked.is_multiple_of(1 << 14) && crew.go_on_in_file().is_break() {
+        if looked.is_multiple_of(ROWS_PER_LOOK) && crew.go_on_in_file().is_break() {
             return Ok(());
         }
         pair = choose(crew, &resource, pair, &mut pairs, &mut chosen)?;
@@ -283,7 +287,7 @@ fn sort_pairs(crew: &Arc<Crew>, number: usize) -> Result<Option<Vec<OutputName>>
     let (mut stopped, mut looked) = (false, 0u64);
     scan.for_each(&mut |row| {
         looked += 1;
-        stopped = looked.is_multiple_of(1 << 10) && crew.go_on_in_file().is_break();
+        stopped = looked.is_multiple_of(ROWS_PER_LOOK) && crew.go_on_in_file().is_break();
         if stopped {
             return Ok(ControlFlow::Break(()));
         }
