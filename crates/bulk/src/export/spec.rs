@@ -142,6 +142,10 @@ pub async fn submit_export(
 /// Refuses a request that cannot be honoured, or of what is not there.
 pub(super) async fn check(store: &Store, request: &ExportRequest) -> Result<()> {
     blocks::check(request)?;
+    if request.level == ExportLevel::System && request.patients.is_some() {
+        let problem = "patient: the export of a whole system takes no patients";
+        return Err(Error::new(ErrorKind::Invalid, problem));
+    }
     match &request.level {
         ExportLevel::Group(id) => check_exists(store, ResourceType::GROUP, id).await?,
         ExportLevel::Patient(id) => check_exists(store, ResourceType::PATIENT, id).await?,

@@ -47,6 +47,7 @@ async fn check(world: &World, level: ExportLevel, query: &str, expected: &[&str]
     assert_eq!(names, expected.iter().map(|&name| name.to_owned()).collect());
 }
 
+/// G-06.
 #[tokio::test(flavor = "multi_thread")]
 async fn nested_groups_count_and_circles_end() {
     let world = five_patients().await;
@@ -64,6 +65,7 @@ async fn nested_groups_count_and_circles_end() {
     check(&world, group("inner"), "_type=Patient,Observation", &expected).await;
 }
 
+/// G-06.
 #[tokio::test(flavor = "multi_thread")]
 async fn inactive_and_ended_members_do_not_count() {
     let world = five_patients().await;
@@ -82,6 +84,7 @@ async fn inactive_and_ended_members_do_not_count() {
     check(&world, group("g"), "_type=Patient", &["Patient/p2", "Patient/p4"]).await;
 }
 
+/// G-07: what is not exported is said.
 #[tokio::test(flavor = "multi_thread")]
 async fn members_that_cannot_be_followed_are_told() {
     let world = five_patients().await;

@@ -1,4 +1,4 @@
-//! What goes in comes out at each level, exactly, on real data (K-01 to K-04, K-08, K-13).
+//! What goes in comes out at each level, exactly, on real data (K-01 to K-04, K-08, K-13, G-09).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,6 +42,31 @@ fn select(all: &[Known], wanted: impl Fn(&Known) -> bool) -> BTreeMap<(String, S
         .collect()
 }
 
+/// Compartments with what they refer to (K-08, G-09): Practitioners and Organizations in this data, which refer to nothing.
+async fn check_helpers(world: &World, all: &[Known], level: ExportLevel, wanted: &dyn Fn(&Known) -> bool) {
+    let mut spec = spec(level, "");
+    spec.helper_resources = true;
+    let names = world.export(&spec).await.names();
+    let mut expected = BTreeSet::new();
+    for known in all.iter().filter(|known| wanted(known)) {
+        expected.insert(format!("{}/{}", known.resource_type, known.id));
+        for rest in known.line.split(r#""reference":""#).skip(1) {
+            let target = rest.split('"').next().unwrap();
+            if target.starts_with("Practitioner/") || target.starts_with("Organization/") {
+                expected.insert(target.to_owned());
+            }
+        }
+    }
+    let there: BTreeSet<String> = all
+        .iter()
+        .map(|known| format!("{}/{}", known.resource_type, known.id))
+        .collect();
+    expected.retain(|name| there.contains(name));
+    assert!(expected.iter().any(|name| name.starts_with("Practitioner/")));
+    let difference: Vec<_> = names.symmetric_difference(&expected).take(5).collect();
+    assert!(difference.is_empty(), "{difference:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_level_exports_exactly_its_resources() {
     let all = synthea();
@@ -80,6 +105,11 @@ async fn each_level_exports_exactly_its_resources() {
         "_type=Group,Condition",
         select(&all, of_two_types),
     )
+    .await;
+    check_helpers(&world, &all, group(GROUP), &of_members).await;
+    check_helpers(&world, &all, patient(one), &|known: &Known| {
+        known.patients.contains(one)
+    })
     .await;
     let organizations = |known: &Known| known.resource_type == "Organization";
     check(

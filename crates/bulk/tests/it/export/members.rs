@@ -235,6 +235,9 @@ async fn the_patient_parameter_takes_existing_members_only() {
         set(&["Patient/p1", "Observation/o-p1", "Observation/shared"])
     );
     assert!(told(&exported).contains("Patient/p3") && told(&exported).contains("Patient/gone"));
+    let mut all = spec(ExportLevel::System, "");
+    all.request.patients = Some(vec![id("p1")]);
+    assert_eq!(world.submit(&all).await.unwrap_err().kind(), ErrorKind::Invalid);
     let mut one = spec(patient("p2"), "_type=Patient");
     one.request.patients = Some(vec![id("p2")]);
     assert_eq!(world.export(&one).await.names(), set(&["Patient/p2"]));
