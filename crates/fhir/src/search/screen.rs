@@ -22,8 +22,7 @@ impl Screen {
             Predicate::Ids(ids) => ids.iter().map(|id| Some(id.as_str())).collect::<Option<_>>()?,
             Predicate::Token(tokens) => tokens
                 .iter()
-                // Letters may be written in another case.
-                .map(|token| token.code.as_deref().filter(|code| !has_letters(code)))
+                .map(|token| token.code.as_deref().map(without_letters))
                 .collect::<Option<_>>()?,
             Predicate::Reference(references) => references
                 .iter()
@@ -50,6 +49,22 @@ impl Screen {
     }
 }
 
-fn has_letters(text: &str) -> bool {
-    text.bytes().any(|byte| byte.is_ascii_alphabetic())
+/// The longest piece without letters: those may be written in another case.
+fn without_letters(text: &str) -> &str {
+    let pieces = text.split(|letter: char| letter.is_ascii_alphabetic());
+    pieces.max_by_key(|piece| piece.len()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_letters;
+
+    #[test]
+    fn the_longest_piece_without_letters_is_looked_for() {
+        assert_eq!(without_letters("8302-2"), "8302-2");
+        assert_eq!(without_letters("E11.9"), "11.9");
+        assert_eq!(without_letters("a12b345"), "345");
+        assert_eq!(without_letters("final"), "");
+        assert_eq!(without_letters(""), "");
+    }
 }

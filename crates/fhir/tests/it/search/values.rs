@@ -583,6 +583,27 @@ fn text_with_escapes_and_spaces_is_read_as_what_it_means() {
 }
 
 #[test]
+fn codes_with_digits_are_found_in_another_case_too() {
+    check(
+        r#""code":{"coding":[{"system":"http://hl7.org/fhir/sid/icd-10-cm","code":"E11.9"}]}"#,
+        &[
+            "Condition?code=e11.9",
+            "Condition?code=E11.9",
+            "Condition?code=x,e11.9",
+        ],
+        &[
+            "Condition?code=e11.90",
+            "Condition?code=F11.9",
+            "Condition?code=E11.8",
+        ],
+    );
+    assert!(matches(
+        "Condition?code=e11.9",
+        r#""code":{"coding":[{"code":"E\u00311.9"}]}"#
+    ));
+}
+
+#[test]
 fn criteria_come_back_from_their_text_without_the_base() {
     for query in [
         "Patient",
