@@ -1,6 +1,9 @@
 //! Runs an export: snapshot, cohort, plan, parts, result.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
+use fhirhose_fhir::outcome::{OperationOutcome, Severity};
 use fhirhose_jobs::{Cleanup, Handler, JobContext, JobError, JobRecord};
 use fhirhose_store::{Deletion, PlainFolder, Sequence, Store};
 
@@ -162,11 +165,8 @@ impl ExportHandler {
         context: &JobContext,
     ) -> Result<ExportResult, JobError> {
         context.check()?;
-        let lines: String = notes
-            .outcomes()
-            .iter()
-            .map(|outcome| outcome.to_json() + "\n")
-            .collect();
+        let outcomes = notes.outcomes();
+        let lines: String = outcomes.iter().map(|outcome| outcome.to_json() + "\n").collect();
         if lines.is_empty() && spec.target == Target::Outputs {
             return Ok(result);
         }
@@ -178,7 +178,10 @@ impl ExportHandler {
                 let mut file = place.create(&format!("outcomes-{fence}.ndjson"))?;
                 file.write(lines.as_bytes())?;
                 let series = (FileKind::Error, Some("OperationOutcome"));
-                let named = Numbers::new(&target).name(series, vec![file.finish()?]);
+                let mut named = Numbers::new(&target).name(series, vec![file.finish()?]);
+                for file in &mut named {
+                    file.severities = count_severities(&outcomes);
+                }
                 result.add_to_last_page(named);
             }
             if let Target::Folder(folder) = &target {
@@ -190,6 +193,15 @@ impl ExportHandler {
         let panicked = |panic| Error::new(ErrorKind::Storage, "ending an export").with_source(panic);
         Ok(done.map_err(panicked)??)
     }
+}
+
+/// How many issues of each severity there are, the worst first.
+fn count_severities(outcomes: &[OperationOutcome]) -> Vec<(Severity, u64)> {
+    let mut counts = BTreeMap::new();
+    for issue in outcomes.iter().flat_map(|outcome| &outcome.issues) {
+        *counts.entry(issue.severity).or_default() += 1;
+    }
+    counts.into_iter().collect()
 }
 
 #[async_trait]

@@ -55,6 +55,7 @@ impl<'a> Numbers<'a> {
             bytes: file.bytes,
             stored_bytes: file.stored_bytes,
             sha256: file.sha256,
+            severities: Vec::new(),
             continues_in_file: (number < last).then(|| file_name(series, number + 1, self.target)),
         });
         files.collect()

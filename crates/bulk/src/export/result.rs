@@ -2,6 +2,7 @@
 
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::manifest::{Manifest, ManifestFile};
+use fhirhose_fhir::outcome::Severity;
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_store::Sequence;
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,9 @@ pub struct ResultFile {
     /// The `name` of the file in which the last block of this one goes on, if it does (spec §2.6).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues_in_file: Option<String>,
+    /// How many issues of each severity a file of outcomes has, the worst first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub severities: Vec<(Severity, u64)>,
 }
 
 impl ExportResult {
@@ -167,6 +171,7 @@ fn manifest_file(file: &ResultFile, url: String) -> ManifestFile {
         count: Some(file.count),
         file_size: Some(file.bytes),
         sha256: file.sha256.clone(),
+        severities: file.severities.clone(),
         ..ManifestFile::default()
     }
 }

@@ -60,6 +60,10 @@ async fn the_manifest_of_stu4_has_its_own_shape() {
     let file = server.get(manifest["output"][0]["url"].as_str().unwrap()).await;
     assert_eq!(manifest["output"][0]["fileSize"], file.body.len());
     assert_eq!(manifest["outcome"][0]["type"], Value::Null);
+    assert_eq!(
+        manifest["outcome"][0]["countSeverity"],
+        json!([{"code": "warning", "count": 1}])
+    );
     let outcomes = server.get(manifest["outcome"][0]["url"].as_str().unwrap()).await;
     assert_eq!(outcomes.lines().len(), 1);
 }
