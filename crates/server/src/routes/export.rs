@@ -10,6 +10,7 @@ use fhirhose_fhir::prefer::Handling;
 use fhirhose_store::Store;
 use hyper::header::HeaderName;
 
+use super::dry_run;
 use super::status::{accepted, check_room};
 use crate::HeaderMode;
 use crate::answer;
@@ -70,8 +71,7 @@ async fn kick_off(call: Call, level: ExportLevel, wire: Wire) -> Answer {
     let handling = call.preferences().handling;
     let mut request = request(call, level, wire).await?;
     check_patients(&app.store, &mut request, handling).await?;
-    let separate_status = request.separate_status;
-    check_room(&app, &client, EXPORT).await?;
+    let (separate_status, is_dry_run) = (request.separate_status, request.dry_run);
     let spec = ExportSpec {
         file_bytes_max: app.settings.export_file_bytes_max,
         base_url: Some(app.base_url.clone()),
@@ -79,6 +79,10 @@ async fn kick_off(call: Call, level: ExportLevel, wire: Wire) -> Answer {
         group_joiners: app.settings.export_group_joiners,
         ..ExportSpec::new(request, Target::Outputs)
     };
+    if is_dry_run {
+        return dry_run::answer(&app, spec).await;
+    }
+    check_room(&app, &client, EXPORT).await?;
     let job = submit_export(&app.store, &spec, &client, &*app.entropy).await?;
     let mut response = accepted(&app, "$export-status", &job);
     if separate_status {

@@ -3,6 +3,7 @@
 mod bundle;
 mod create;
 mod delete;
+mod dry_run;
 mod export;
 mod export_file;
 mod export_status;

@@ -8,6 +8,7 @@ mod certification;
 mod conditional;
 mod create;
 mod deleted;
+mod dry_run;
 mod export_file;
 mod export_status;
 mod fixture;
