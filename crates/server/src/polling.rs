@@ -18,19 +18,20 @@ pub(crate) fn retry_after_secs(job: &JobRecord, now: Timestamp, secs_max: u64) -
 /// Says how far a job is, in visible ASCII characters.
 pub(crate) fn progress_text(job: &JobRecord) -> String {
     let progress = &job.progress;
-    let mut text = match job.state {
-        _ if job.paused.is_some() => "paused by the operator".to_owned(),
-        JobState::Queued if job.attempts == 0 => return "waiting for its turn".to_owned(),
-        JobState::Queued => "waiting to be tried again".to_owned(),
-        _ => "in progress".to_owned(),
+    let waits = match job.state {
+        _ if job.paused.is_some() => Some("paused by the operator"),
+        JobState::Queued if job.attempts == 0 => Some("waiting for its turn"),
+        JobState::Queued => Some("waiting to be tried again"),
+        _ => None,
     };
-    if let Some(percent) = (progress.done.min(progress.total).saturating_mul(100)).checked_div(progress.total)
-    {
-        text = match job.paused {
-            Some(_) => format!("{text}, {percent}% complete"),
-            None => format!("{percent}% complete"),
-        };
-    }
+    let percent = (progress.done.min(progress.total).saturating_mul(100)).checked_div(progress.total);
+    // What was reached is told to who waits, too: a job that lets others go first has not gone back.
+    let mut text = match (waits, percent) {
+        (Some(waits), Some(percent)) => format!("{waits}, {percent}% complete"),
+        (Some(waits), None) => waits.to_owned(),
+        (None, Some(percent)) => format!("{percent}% complete"),
+        (None, None) => "in progress".to_owned(),
+    };
     if !progress.note.is_empty() {
         text.push_str(", ");
         text.push_str(&progress.note);
@@ -85,5 +86,18 @@ mod tests {
         let text = progress_text(&job(long));
         assert!(text.starts_with("33% complete, ??"), "{text}");
         assert!(text.len() < 100);
+    }
+
+    #[test]
+    fn a_job_that_lets_others_go_first_does_not_go_back_s_05() {
+        let (done, total, note) = (1, 4, "7 resources".to_owned());
+        let mut job = job(Progress { done, total, note });
+        job.state = JobState::Queued;
+        assert_eq!(
+            progress_text(&job),
+            "waiting for its turn, 25% complete, 7 resources"
+        );
+        job.progress = Progress::default();
+        assert_eq!(progress_text(&job), "waiting for its turn");
     }
 }

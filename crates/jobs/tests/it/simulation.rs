@@ -41,6 +41,7 @@ fn same_seed_replays_the_same_run() {
 
 #[test]
 fn process_that_died_is_not_told_to_shut_down() {
-    // At this seed one call killed the process while another was about to tell it to shut down; the run never ended.
+    // Before jobs shared places, one call at this seed killed the process while another was about to tell it to shut down, and the
+    // run never ended. No seed is known that does so now; this one stays for whoever changes the simulation again.
     simulate(13_799, disk());
 }
