@@ -220,6 +220,11 @@ pub(super) async fn make_all(
     for stage in stages {
         make_stage(&order, &mut desk, stage, settings).await?;
     }
+    // Side files go now; nobody may come back to a part that would need them.
+    let has_sides = desk.parts.iter().any(|part| !part.side.is_empty());
+    if has_sides && !desk.changed.is_empty() {
+        desk.write().await?;
+    }
     Ok(())
 }
 

@@ -149,6 +149,26 @@ async fn later_stages_that_are_shut_down_at_any_call_end_with_the_same_files() {
     check(|| Fault::Shutdown, outputs).await;
 }
 
+/// M-22, M-23: pages that were shown stay as they are, and nothing comes twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn later_stages_come_to_the_pages_of_an_export_once_whatever_crashes() {
+    let (world, mut spec) = ward().await;
+    let expected = world.export(&spec).await.names();
+    spec.request.allow_partial_manifests = true;
+    for fault in [Fault::CrashBefore, Fault::CrashAfter] {
+        let mut call = 0;
+        loop {
+            let (job, result, calls) = run(&world, &spec, Some((call, fault))).await;
+            let given = world.read(job, &result, &Target::Outputs).await;
+            assert_eq!(given.names(), expected, "{fault:?} at call {call}");
+            if calls <= call {
+                break;
+            }
+            call += 1;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn side_files_that_are_gone_are_made_again() {
     let (world, spec) = ward().await;
