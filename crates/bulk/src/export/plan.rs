@@ -118,29 +118,39 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Adds a part for Provenance without an owner.
+    /// Adds the ranges of Provenance without an owner.
     async fn add_unowned(&mut self, times: Times, state: &State) -> Result<()> {
-        let range = unowned_range();
-        let work = Work::Unowned {
-            range: range.clone(),
-            times,
-        };
-        self.add_if_any(work, range, state).await
+        let scan = whole_range(unowned_range(), state);
+        let outlines = self
+            .store
+            .outline(std::slice::from_ref(&scan), self.part_bytes)
+            .await?;
+        for outline in outlines.into_iter().filter(|outline| outline.text_bytes_max > 0) {
+            let share = outline.text_bytes_max / (outline.cuts.len() as u64 + 1);
+            for range in split(scan.range.clone(), outline.cuts) {
+                self.parts.push(Part::new(Work::Unowned { range, times }, share));
+            }
+        }
+        Ok(())
     }
 
     /// Adds a part that reads a range, unless there is nothing in it.
     async fn add_if_any(&mut self, work: Work, range: KeyRange, state: &State) -> Result<()> {
-        let scan = ScanRequest {
-            range,
-            snapshot: state.snapshot.sequence,
-            after: state.after,
-            selection: Selection::All,
-        };
-        let outlines = self.store.outline(&[scan], u64::MAX).await?;
+        let outlines = self.store.outline(&[whole_range(range, state)], u64::MAX).await?;
         if outlines.iter().any(|outline| outline.text_bytes_max > 0) {
             self.parts.push(Part::new(work, 0));
         }
         Ok(())
+    }
+}
+
+/// The scan of all rows of a range.
+fn whole_range(range: KeyRange, state: &State) -> ScanRequest {
+    ScanRequest {
+        range,
+        snapshot: state.snapshot.sequence,
+        after: state.after,
+        selection: Selection::All,
     }
 }
 
