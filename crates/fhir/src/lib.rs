@@ -5,6 +5,7 @@ pub mod attachment;
 pub mod bundle;
 pub mod bundle_request;
 pub mod bundle_writer;
+pub mod cohort_group;
 pub mod elements;
 pub mod error;
 pub mod etag;

@@ -11,6 +11,7 @@ mod app;
 mod call;
 mod compact;
 mod conformance;
+mod create_job;
 mod download;
 mod error;
 mod job_view;

@@ -3,8 +3,9 @@
 //! The rules for a body are those of an import's line ([`fhirhose_fhir::line`]); only white space between tokens is dropped first,
 //! because people send JSON over many lines.
 
+use fhirhose_fhir::cohort_group::check_cohort;
 use fhirhose_fhir::etag::EntityTag;
-use fhirhose_fhir::line::{LineChecker, LineLimits, Rule};
+use fhirhose_fhir::line::{LineChecker, LineLimits, Refusal, Rule};
 use fhirhose_fhir::meta::{write_spliced, write_stored};
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_store::Sequence;
@@ -31,7 +32,7 @@ pub(crate) struct Prepared {
 /// # Errors
 /// 400 for a text that breaks a rule or is of another type.
 pub(crate) fn prepare(app: &App, text: &[u8], resource_type: ResourceType) -> Result<Prepared, Problem> {
-    prepare_line(app, &compact(text), resource_type)
+    prepare_checked(app, &compact(text), resource_type)
 }
 
 /// Prepares a resource under an id of ours; an id that it says itself is replaced.
@@ -57,7 +58,7 @@ pub(crate) fn prepare_as(
         }
         Err(refusal) => return Err(Problem::of_refusal(&refusal)),
     };
-    prepare_line(app, &named, resource_type)
+    prepare_checked(app, &named, resource_type)
 }
 
 /// Whether a text says an id, as far as it can be read that far.
@@ -69,11 +70,27 @@ pub(crate) fn says_its_id(app: &App, text: &[u8], resource_type: ResourceType) -
     !matches!(checked, Err(refusal) if refusal.rule == Rule::IdMissing)
 }
 
-fn prepare_line(app: &App, line: &[u8], resource_type: ResourceType) -> Result<Prepared, Problem> {
-    let mut checker = LineChecker::new(limits(app));
-    let checked = checker
-        .check(line, Some(resource_type))
-        .map_err(|refusal| Problem::of_refusal(&refusal))?;
+/// Holds a line to the rules of all resources, and a cohort to its profile.
+fn prepare_checked(app: &App, line: &[u8], resource_type: ResourceType) -> Result<Prepared, Problem> {
+    let prepared = prepare_line(limits(app), line, resource_type);
+    let prepared = prepared.map_err(|refusal| Problem::of_refusal(&refusal))?;
+    if resource_type == ResourceType::GROUP {
+        check_cohort(&prepared.body.body, &app.base_url, app.now())?;
+    }
+    Ok(prepared)
+}
+
+/// Prepares a line within these limits.
+///
+/// # Errors
+/// The rule that the line breaks.
+pub(crate) fn prepare_line(
+    limits: LineLimits,
+    line: &[u8],
+    resource_type: ResourceType,
+) -> Result<Prepared, Refusal> {
+    let mut checker = LineChecker::new(limits);
+    let checked = checker.check(line, Some(resource_type))?;
     let mut body = Vec::with_capacity(line.len());
     let stored = write_stored(line, &checked, None, &mut body);
     Ok(Prepared {

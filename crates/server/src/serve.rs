@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, Notify, Semaphore};
 use tracing::info;
 
 use crate::app::App;
+use crate::create_job::{CREATE, CreateHandler};
 use crate::listener::{Limits, listen};
 use crate::polls::Polls;
 use crate::upkeep::{Nudging, Upkeep};
@@ -153,6 +154,7 @@ fn runner(components: &Components, settings: &ServerSettings, nudge: &Arc<Notify
             nudge: Arc::clone(nudge),
         }),
         Arc::new(Maintenance::new(store.clone())),
+        Arc::new(CreateHandler { store: store.clone() }),
     ];
     let lane = |kind: &str, parallel, turns| Lane {
         kinds: vec![kind.to_owned()],
@@ -164,6 +166,7 @@ fn runner(components: &Components, settings: &ServerSettings, nudge: &Arc<Notify
         // Of two imports of one client the later one is to win, so they keep their order.
         lane(IMPORT, settings.imports_parallel, Turns::BetweenClients),
         lane(MAINTENANCE, 1, Turns::Never),
+        lane(CREATE, 1, Turns::Never),
     ];
     let settings = RunnerSettings {
         leftover: Leftover::TakeOver,

@@ -3,13 +3,13 @@
 use fhirhose_fhir::bundle_writer::{BundleEntry, BundleWriter, EntryResponse};
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::instant::Instant;
-use fhirhose_fhir::outcome::{Issue, IssueCode, Severity};
+use fhirhose_fhir::outcome::{Issue, IssueCode, OperationOutcome, Severity};
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_fhir::search_request::CURSOR;
 use fhirhose_store::catalog::Snapshot;
 use fhirhose_store::{Event, Happened, Resource, Sequence};
 
-use super::search::{Cursor, write_notes};
+use super::search::Cursor;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::resource::tag;
@@ -157,25 +157,37 @@ impl Page {
                 &mut bundle,
             );
         }
-        write_notes(&mut bundle, &self.notes(app).await?);
+        if self.may_miss(app).await? {
+            write_missing(&format!("{resource_type}/{}/_history", id.as_str()), &mut bundle);
+        }
         Ok(bundle.finish())
     }
 
-    /// Says where what there was may be gone.
-    async fn notes(&self, app: &App) -> Result<Vec<Issue>, Problem> {
+    /// Whether something that there was may be gone.
+    async fn may_miss(&self, app: &App) -> Result<bool, Problem> {
         let forgotten = app.store.catalog().forgotten().await?;
         let oldest = self
             .entries
             .last()
             .map_or(forgotten, |(version, _)| version.sequence);
-        let may_miss = self.is_at_the_end && forgotten > Sequence::ZERO && oldest <= forgotten;
-        if !may_miss && self.dropped == 0 {
-            return Ok(Vec::new());
-        }
-        let text = "versions that were replaced or deleted longer ago than the server keeps them are not in this history";
-        let issue = Issue::new(Severity::Information, IssueCode::Incomplete, text);
-        Ok(vec![issue])
+        let is_cut = self.is_at_the_end && forgotten > Sequence::ZERO && oldest <= forgotten;
+        Ok(is_cut || self.dropped > 0)
     }
+}
+
+/// Adds an entry that stands for what may be gone. A history has no place for notes but the answer of an entry.
+fn write_missing(name: &str, bundle: &mut BundleWriter) {
+    let text = "versions that were replaced or deleted longer ago than the server keeps them are not in this history";
+    let outcome = OperationOutcome::of(Issue::new(Severity::Information, IssueCode::Incomplete, text));
+    bundle.entry(&BundleEntry {
+        request: Some(("GET", name)),
+        response: Some(EntryResponse {
+            status: "410 Gone",
+            outcome: Some(outcome.to_json().as_bytes()),
+            ..EntryResponse::default()
+        }),
+        ..BundleEntry::default()
+    });
 }
 
 fn write_entry(

@@ -1,9 +1,11 @@
 //! Every path of the server with its methods, one endpoint per file, and how a request finds its own.
 
+mod async_status;
 mod bundle;
 mod create;
 mod delete;
 mod dry_run;
+mod everything;
 mod export;
 mod export_file;
 mod export_status;
@@ -160,6 +162,20 @@ static ROUTES: &[Route] = &[
         endpoints: &[
             (Method::GET, |call| Box::pin(import_file::file(call))),
             (Method::HEAD, |call| Box::pin(import_file::file(call))),
+        ],
+    },
+    Route {
+        pattern: "/fhir/Patient/{id}/$everything",
+        endpoints: &[
+            (Method::GET, |call| Box::pin(everything::everything(call))),
+            (Method::POST, |call| Box::pin(everything::everything(call))),
+        ],
+    },
+    Route {
+        pattern: "/fhir/$async-status/{job}",
+        endpoints: &[
+            (Method::GET, |call| Box::pin(async_status::status(call))),
+            (Method::DELETE, |call| Box::pin(async_status::delete(call))),
         ],
     },
     Route {

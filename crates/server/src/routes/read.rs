@@ -1,8 +1,9 @@
-//! `GET [base]/{Type}/{id}`: the newest version of a resource (FHIR R4, read).
+//! `GET [base]/{Type}/{id}`: the newest version of a resource, of a Binary its content (FHIR R4, read; F-11).
 
 use fhirhose_fhir::etag::EntityTag;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::outcome::IssueCode;
+use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_store::catalog::Snapshot;
 use fhirhose_store::{Found, Resource, Sequence};
 use hyper::StatusCode;
@@ -13,17 +14,22 @@ use crate::call::{Answer, Call};
 use crate::conformance::definition;
 use crate::problem::Problem;
 use crate::resource::{describe, respond, tag};
+use crate::rest::binary::{respond_with_content, wants_resource};
 
 /// Answers 200, 304 to a matching `If-None-Match`, 404 for what never was, 410 for what was deleted.
 pub(super) async fn read(call: Call) -> Answer {
     let (resource_type, id) = (call.resource_type()?, call.id()?);
-    call.check_interaction()?;
+    let as_content = resource_type == ResourceType::BINARY && !wants_resource(&call);
+    if !as_content {
+        call.check_interaction()?;
+    }
     match call.app.store.read(resource_type, id.as_str()).await? {
         Some(Found::Resource(resource)) if is_known(&call, resource.version)? => {
             let mut response = answer::empty(StatusCode::NOT_MODIFIED);
             describe(response.headers_mut(), resource.version);
             Ok(response)
         }
+        Some(Found::Resource(resource)) if as_content => respond_with_content(&call, &resource),
         Some(Found::Resource(Resource { text, version, .. })) => Ok(respond(StatusCode::OK, text, version)),
         Some(Found::Deleted(sequence)) => Err(deleted(sequence)),
         // What was never stored may come with the server.

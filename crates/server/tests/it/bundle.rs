@@ -1,5 +1,11 @@
 //! `POST [base]`: batches and transactions.
 
+use std::sync::Arc;
+
+use fhirhose_jobs::{Clock, SystemClock};
+use fhirhose_store::catalog::{Kv, KvCatalog, MemoryKv};
+use fhirhose_store::testing::{Fault, FaultPlan, FaultyKv, Operation as FaultOperation};
+use fhirhose_store::{Store, StoreSettings};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -292,4 +298,64 @@ async fn transactions_on_the_same_resources_come_one_after_another() {
         .expect("an id")
         .to_owned();
     assert_eq!(total(&server, &format!("Patient?organization={ward}")).await, 6);
+}
+
+/// A store over rows that outlive it, for one process that lives by `plan`.
+fn process(rows: &Arc<MemoryKv>, plan: &Arc<FaultPlan>) -> Store {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let rows: Arc<dyn Kv> = Arc::clone(rows) as Arc<dyn Kv>;
+    let kv = FaultyKv::new(rows, Arc::clone(plan));
+    let catalog = KvCatalog::open(Box::new(kv), Arc::clone(&clock)).expect("a catalog");
+    Store::over(Arc::new(catalog), clock, StoreSettings::default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_is_there_whole_or_not_at_all_wherever_the_process_dies() {
+    let entries = json!([
+        {"request": {"method": "POST", "url": "Patient"}, "fullUrl": "urn:uuid:a", "resource": patient("Ada")},
+        {"request": {"method": "PUT", "url": "Observation/o"}, "resource": {"resourceType": "Observation", "id": "o",
+            "status": "final", "code": {"text": "c"}, "subject": {"reference": "urn:uuid:a"}}},
+        {"request": {"method": "DELETE", "url": "Patient/old"}},
+    ]);
+    let (mut done, mut undone) = (0, 0);
+    for fault in [Fault::DieBefore, Fault::DieAfter] {
+        for number in 0..20 {
+            let rows = Arc::new(MemoryKv::default());
+            let before = process(&rows, &FaultPlan::none());
+            let old = Server::over(before, |_| ()).await;
+            assert_eq!(
+                old.put(&json!({"resourceType": "Patient", "id": "old"}))
+                    .await
+                    .status,
+                201
+            );
+            old.stop().await.expect("it stops");
+            let plan = FaultPlan::at(FaultOperation::Change, number, fault);
+            let server = Server::over(process(&rows, &plan), |_| ()).await;
+            let bundle = json!({"resourceType": "Bundle", "type": "transaction", "entry": entries});
+            let ask = server.ask(Method::POST, "/fhir").json(&bundle);
+            // A server whose store has died may be gone before it answers.
+            let answered = tokio::spawn(async move { ask.send().await.status }).await;
+            // Whatever it died of, or not, what is found by the next process counts.
+            drop(server);
+            let server = Server::over(process(&rows, &FaultPlan::none()), |_| ()).await;
+            let there = server.get("/fhir/Observation/o").await.status == 200;
+            let found = total(&server, "Patient?family=Ada&_summary=count").await;
+            let kept = server.get("/fhir/Patient/old").await.status == 200;
+            assert_eq!((found == 1, !kept), (there, there), "{fault:?} at {number}");
+            assert!(
+                there || answered.ok() != Some(200),
+                "what was acknowledged is there"
+            );
+            if there {
+                done += 1
+            } else {
+                undone += 1
+            }
+            if !plan.has_struck() {
+                break;
+            }
+        }
+    }
+    assert!(done > 0 && undone > 0, "{done} done, {undone} not");
 }

@@ -3,12 +3,15 @@
 // All of this binary is a test; the lint's own exception sees only functions that are marked so.
 #![allow(clippy::unwrap_used)]
 
+mod binary;
 mod bundle;
 mod certification;
+mod cohort;
 mod conditional;
 mod create;
 mod deleted;
 mod dry_run;
+mod everything;
 mod export_file;
 mod export_status;
 mod fixture;

@@ -26,6 +26,8 @@ const SURFACE: &[(&str, &str)] = &[
     ("/fhir/$import", "POST"),
     ("/fhir/$import-status/{job}", "GET, DELETE"),
     ("/fhir/$import-file/{job}/{file}", "GET, HEAD"),
+    ("/fhir/Patient/{id}/$everything", "GET, POST"),
+    ("/fhir/$async-status/{job}", "GET, DELETE"),
     ("/fhir", "GET, HEAD, POST"),
     ("/fhir/{type}", "GET, HEAD, POST, PUT, DELETE"),
     ("/fhir/{type}/_search", "POST"),

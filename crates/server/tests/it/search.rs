@@ -1,6 +1,10 @@
 //! `GET [base]/{Type}` and `POST [base]/{Type}/_search`, against a filter of the test's own over everything that was written.
 
+use std::sync::Arc;
+
+use fhirhose_jobs::SystemClock;
 use fhirhose_server::RestSettings;
+use fhirhose_store::{Store, StoreSettings};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -490,4 +494,47 @@ async fn a_page_ends_when_its_text_is_long_enough() {
     let pages = all_pages(&server, "Observation?_sort=_id").await;
     assert!(pages.iter().all(|page| (1..10).contains(&page.matches.len())));
     assert_eq!(pages.iter().map(|page| page.matches.len()).sum::<usize>(), 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_to_a_state_that_is_not_kept_any_more_is_gone() {
+    let settings = StoreSettings {
+        history_secs: 0,
+        ..StoreSettings::default()
+    };
+    let store = Store::in_memory(Arc::new(SystemClock), settings).expect("a store");
+    let server = Server::over(store, |_| ()).await;
+    let line = |id: u32, active: bool| {
+        json!({"resourceType": "Patient", "id": format!("p{id}"), "active": active}).to_string()
+    };
+    let (first, second) = ([line(1, true), line(2, true)], [line(2, false)]);
+    server.import_lines(&first.each_ref().map(String::as_str)).await;
+    let next = page(&server.get("/fhir/Patient?_count=1").await)
+        .next
+        .expect("a next page");
+    server.import_lines(&second.each_ref().map(String::as_str)).await;
+    assert_eq!(
+        page(&server.get(&next).await).matches,
+        ["Patient/p2"],
+        "still there"
+    );
+    let runs = server.store.catalog().runs().await.expect("runs");
+    let places: Vec<String> = runs.iter().map(|run| run.place.clone()).collect();
+    let merged = server
+        .store
+        .compact(&places, "merged.run", None, |_| Ok(()))
+        .await;
+    merged.expect("a compaction");
+    let told = server.get(&next).await.refusal(410);
+    assert!(told.contains("expired") && told.contains("begin again"), "{told}");
+    let history = server.get("/fhir/Patient/p2/_history").await.json();
+    assert_eq!(
+        history["entry"].as_array().map(Vec::len),
+        Some(2),
+        "one version, and that there was more"
+    );
+    assert_eq!(
+        history["entry"][1]["response"]["outcome"]["issue"][0]["code"],
+        "incomplete"
+    );
 }

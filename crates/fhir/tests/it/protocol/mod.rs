@@ -2,6 +2,7 @@
 
 mod accept;
 mod bundle;
+mod bundle_request;
 mod etag;
 mod export_parameters;
 mod export_request;

@@ -22,7 +22,7 @@ use crate::problem::Problem;
 use crate::resource::{Prepared, prepare, prepare_as, text_of};
 use crate::rest::visit::Hit;
 use crate::rest::write::{
-    Done, TRIES, condition, expectation, new_id, only_match, other_patients, prepare_match,
+    Conditions, Done, TRIES, condition, expectation, new_id, only_match, other_patients, prepare_match,
 };
 
 /// What is done for an entry.
@@ -202,23 +202,31 @@ async fn plan<'a>(app: &App, ask: &Asked<'a>, matches: &Matches<'_>) -> Result<P
                 On::Id(id) => Some(id.as_str().to_owned()),
                 On::Match(query) => matched(resource_type, query).map(|hit| hit.id),
             };
-            let Some(id) = id else {
-                return Ok(Planned::Gone(*resource_type, String::new()));
-            };
-            let wanted = expectation(app, (*resource_type, &id), conditions).await?;
-            match app.store.read(*resource_type, &id).await? {
-                Some(Found::Resource(resource)) => Ok(Planned::Delete {
-                    resource_type: *resource_type,
-                    id,
-                    expect: match wanted {
-                        Expect::Any => Expect::Version(resource.version.sequence),
-                        wanted => wanted,
-                    },
-                    others: other_patients(&resource)?,
-                }),
-                _ => Ok(Planned::Gone(*resource_type, id)),
+            match id {
+                Some(id) => plan_deletion(app, (*resource_type, id), conditions).await,
+                None => Ok(Planned::Gone(*resource_type, String::new())),
             }
         }
+    }
+}
+
+async fn plan_deletion<'a>(
+    app: &App,
+    (resource_type, id): (ResourceType, String),
+    conditions: &Conditions,
+) -> Result<Planned<'a>, Problem> {
+    let wanted = expectation(app, (resource_type, &id), conditions).await?;
+    match app.store.read(resource_type, &id).await? {
+        Some(Found::Resource(resource)) => Ok(Planned::Delete {
+            resource_type,
+            id,
+            expect: match wanted {
+                Expect::Any => Expect::Version(resource.version.sequence),
+                wanted => wanted,
+            },
+            others: other_patients(&resource)?,
+        }),
+        _ => Ok(Planned::Gone(resource_type, id)),
     }
 }
 
