@@ -13,8 +13,6 @@ pub struct ExportParameter {
     pub documentation: &'static str,
     /// Whether it may be given several times.
     pub repeats: bool,
-    /// Whether it is in no version of the standard.
-    pub is_extension: bool,
     kind: Kind,
     pub(super) read: fn(&mut Reader<'_>, &Argument<'_>),
 }
@@ -73,7 +71,6 @@ const fn parameter(
         name,
         documentation,
         repeats,
-        is_extension: false,
         kind,
         read,
     }
@@ -142,13 +139,10 @@ static PARAMETERS: &[ExportParameter] = &[
         scalars::take_file_max,
         "Files are not longer than so many bytes, but for a single resource that is. The server's own limit stays.",
     ),
-    ExportParameter {
-        is_extension: true,
-        ..parameter(
-            ("_dryRun", Kind::Boolean, ONCE),
-            scalars::take_dry_run,
-            "An extension of this server: nothing is exported; the answer is 200 with a Parameters resource that tells how much \
-             would be, by type, and how long it would take.",
-        )
-    },
+    parameter(
+        ("_dryRun", Kind::Boolean, ONCE),
+        scalars::take_dry_run,
+        "An extension of this server: nothing is exported; the answer is 200 with a Parameters resource that tells how much would be, \
+         by type, and how long it would take.",
+    ),
 ];

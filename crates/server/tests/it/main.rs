@@ -23,6 +23,7 @@ mod kick_off;
 mod limits;
 mod metadata;
 mod operator;
+mod organised;
 mod pace;
 mod pages;
 mod population;
