@@ -146,86 +146,92 @@ async fn populated(change: impl FnOnce(&mut RestSettings)) -> (Server, Vec<Value
 
 type Filter = fn(&Value) -> bool;
 
+/// Queries, and what they mean in the plainest words.
+const CASES: [(&str, Filter); 12] = [
+    ("Observation?", |_| true),
+    ("Observation?status=final", |each| each["status"] == "final"),
+    (
+        "Observation?code=http://loinc.org|c1,http://loinc.org|c2",
+        |each| ["c1", "c2"].contains(&each["code"]["coding"][0]["code"].as_str().unwrap()),
+    ),
+    ("Observation?subject=Patient/p1", |each| {
+        each["subject"]["reference"] == "Patient/p1"
+    }),
+    ("Observation?patient=p1,p2&status=final", |each| {
+        ["Patient/p1", "Patient/p2"]
+            .map(|name| each["subject"]["reference"] == name)
+            .contains(&true)
+            && each["status"] == "final"
+    }),
+    ("Observation?performer=Patient/p5", |each| {
+        each["performer"][1]["reference"] == "Patient/p5"
+    }),
+    ("Observation?_id=o0,o3,nobody,O-2.2", |each| {
+        ["o0", "o3", "O-2.2"].contains(&each["id"].as_str().unwrap())
+    }),
+    ("Observation?value-quantity=gt40&date=ge2020-03", |each| {
+        each["valueQuantity"]["value"].as_u64() > Some(40)
+            && each["effectiveDateTime"].as_str() >= Some("2020-03")
+    }),
+    ("Observation?_lastUpdated=ge2020-01-01", |_| true),
+    ("Observation?_lastUpdated=gt2999-01-01", |_| false),
+    ("Patient?gender=female", |each| each["gender"] == "female"),
+    ("Patient?birthdate=lt1970-01-01&active=true", |each| {
+        each["birthDate"].as_str() < Some("1970") && each["active"] == true
+    }),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn searches_give_what_a_plain_filter_gives_by_every_order_and_page_size() {
     let (server, stored) = populated(|_| ()).await;
-    let of =
-        |resource: &Value, patient: &str| resource["subject"]["reference"] == format!("Patient/{patient}");
-    let _ = of;
-    let cases: [(&str, Filter); 12] = [
-        ("Observation?", |_| true),
-        ("Observation?status=final", |each| each["status"] == "final"),
-        (
-            "Observation?code=http://loinc.org|c1,http://loinc.org|c2",
-            |each| ["c1", "c2"].contains(&each["code"]["coding"][0]["code"].as_str().unwrap()),
-        ),
-        ("Observation?subject=Patient/p1", |each| {
-            each["subject"]["reference"] == "Patient/p1"
-        }),
-        ("Observation?patient=p1,p2&status=final", |each| {
-            ["Patient/p1", "Patient/p2"]
-                .map(|name| each["subject"]["reference"] == name)
-                .contains(&true)
-                && each["status"] == "final"
-        }),
-        ("Observation?performer=Patient/p5", |each| {
-            each["performer"][1]["reference"] == "Patient/p5"
-        }),
-        ("Observation?_id=o0,o3,nobody,O-2.2", |each| {
-            ["o0", "o3", "O-2.2"].contains(&each["id"].as_str().unwrap())
-        }),
-        ("Observation?value-quantity=gt40&date=ge2020-03", |each| {
-            each["valueQuantity"]["value"].as_u64() > Some(40)
-                && each["effectiveDateTime"].as_str() >= Some("2020-03")
-        }),
-        ("Observation?_lastUpdated=ge2020-01-01", |_| true),
-        ("Observation?_lastUpdated=gt2999-01-01", |_| false),
-        ("Patient?gender=female", |each| each["gender"] == "female"),
-        ("Patient?birthdate=lt1970-01-01&active=true", |each| {
-            each["birthDate"].as_str() < Some("1970") && each["active"] == true
-        }),
-    ];
-    for (query, filter) in cases {
+    for (query, filter) in CASES {
         let resource_type = query.split('?').next().unwrap();
-        let mut expected: Vec<&Value> = stored
-            .iter()
-            .filter(|each| each["resourceType"] == resource_type && filter(each))
-            .collect();
+        let is_meant = |each: &&Value| each["resourceType"] == resource_type && filter(each);
+        let mut expected: Vec<&Value> = stored.iter().filter(is_meant).collect();
         for sort in ["", "_id", "-_id", "_lastUpdated", "-_lastUpdated"] {
-            let key = |each: &Value| match sort.trim_start_matches('-') {
-                "_lastUpdated" => each["meta"]["lastUpdated"].as_str().unwrap().to_owned(),
-                _ => each["id"].as_str().unwrap().to_owned(),
-            };
-            expected.sort_by_key(|each| key(each));
+            expected.sort_by_key(|each| sort_key(sort, each));
             if sort.starts_with('-') {
                 expected.reverse();
             }
-            for count in [1, 7, 1_000] {
-                let target = match sort {
-                    "" => format!("{query}&_count={count}"),
-                    sort => format!("{query}&_sort={sort}&_count={count}"),
-                };
-                let pages = all_pages(&server, &target).await;
-                assert!(pages.iter().all(|page| page.matches.len() <= count), "{target}");
-                let mut found: Vec<String> = pages.into_iter().flat_map(|page| page.matches).collect();
-                if sort.ends_with("_lastUpdated") {
-                    // What one commit wrote has one time; the order within it is the server's.
-                    let times = |names: &[String]| -> Vec<String> {
-                        let find =
-                            |wanted: &String| stored.iter().find(|each| name(each) == *wanted).map(&key);
-                        names.iter().map(|wanted| find(wanted).unwrap()).collect()
-                    };
-                    let expected: Vec<String> = expected.iter().map(|each| key(each)).collect();
-                    assert_eq!(times(&found), expected, "{target}");
-                }
-                let mut names: Vec<String> = expected.iter().map(|each| name(each)).collect();
-                if !sort.ends_with("_id") {
-                    names.sort_unstable();
-                    found.sort_unstable();
-                }
-                assert_eq!(found, names, "{target}");
-            }
+            check_pages(&server, query, sort, &expected).await;
         }
+    }
+}
+
+fn sort_key(sort: &str, resource: &Value) -> String {
+    let value = match sort.trim_start_matches('-') {
+        "_lastUpdated" => &resource["meta"]["lastUpdated"],
+        _ => &resource["id"],
+    };
+    value.as_str().expect("a text").to_owned()
+}
+
+/// Checks a search in pages of several sizes against what is expected, in its order.
+async fn check_pages(server: &Server, query: &str, sort: &str, expected: &[&Value]) {
+    for count in [1, 7, 1_000] {
+        let target = match sort {
+            "" => format!("{query}&_count={count}"),
+            sort => format!("{query}&_sort={sort}&_count={count}"),
+        };
+        let pages = all_pages(server, &target).await;
+        assert!(pages.iter().all(|page| page.matches.len() <= count), "{target}");
+        let mut found: Vec<String> = pages.into_iter().flat_map(|page| page.matches).collect();
+        if sort.ends_with("_lastUpdated") {
+            // What one commit wrote has one time; the order within it is the server's.
+            let time_of = |wanted: &String| {
+                let resource = expected.iter().find(|each| name(each) == *wanted);
+                sort_key(sort, resource.expect("a resource that is expected"))
+            };
+            let times: Vec<String> = found.iter().map(time_of).collect();
+            let expected: Vec<String> = expected.iter().map(|each| sort_key(sort, each)).collect();
+            assert_eq!(times, expected, "{target}");
+        }
+        let mut names: Vec<String> = expected.iter().map(|each| name(each)).collect();
+        if !sort.ends_with("_id") {
+            names.sort_unstable();
+            found.sort_unstable();
+        }
+        assert_eq!(found, names, "{target}");
     }
 }
 
