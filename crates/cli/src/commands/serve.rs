@@ -104,6 +104,22 @@ pub(crate) struct Serve {
     /// The most text that an export file holds, in bytes
     #[arg(long, env = "FHIRHOSE_FILE_BYTES_MAX", value_name = "BYTES")]
     file_bytes_max: Option<u64>,
+
+    /// The longest request body, in bytes: it bounds what a transaction can hold
+    #[arg(long, env = "FHIRHOSE_BODY_BYTES_MAX", value_name = "BYTES")]
+    body_bytes_max: Option<usize>,
+
+    /// Entries of a batch or transaction at most
+    #[arg(long, env = "FHIRHOSE_BUNDLE_ENTRIES_MAX", value_name = "ENTRIES")]
+    bundle_entries_max: Option<usize>,
+
+    /// Matches on a page of a search at most, whatever _count says
+    #[arg(long, env = "FHIRHOSE_PAGE_ENTRIES_MAX", value_name = "ENTRIES")]
+    page_entries_max: Option<u32>,
+
+    /// Resources that one search looks at; then its page ends early
+    #[arg(long, env = "FHIRHOSE_SEARCH_ROWS_MAX", value_name = "RESOURCES")]
+    search_rows_max: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -192,7 +208,17 @@ impl Serve {
         if let Some(bytes) = self.file_bytes_max {
             settings.export_file_bytes_max = bytes;
         }
+        self.limit_requests(&mut settings);
         Ok(settings)
+    }
+
+    /// Sets how much one request may ask for.
+    fn limit_requests(&self, settings: &mut ServerSettings) {
+        let rest = &mut settings.rest;
+        rest.bundle_entries_max = self.bundle_entries_max.unwrap_or(rest.bundle_entries_max);
+        rest.page_entries_max = self.page_entries_max.unwrap_or(rest.page_entries_max);
+        rest.search_rows_max = self.search_rows_max.unwrap_or(rest.search_rows_max);
+        settings.body_bytes_max = self.body_bytes_max.unwrap_or(settings.body_bytes_max);
     }
 
     /// Takes over the limits that are given; the others keep their defaults.

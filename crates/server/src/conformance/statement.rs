@@ -24,6 +24,11 @@ const DOCUMENTATION: &[&str] = &[
     "`_typeFilter` takes the search parameters listed at each type; result parameters, chaining and `_has` are refused.",
     "`_dryRun=true` is an extension of this server: nothing is exported, and the answer is 200 with a Parameters resource that tells how \
      many resources and bytes an export would have by type, and how long it would take.",
+    "Search: by the parameters listed at each type, with `_count`, `_total`, `_sort` by `_id` and `_lastUpdated`, `_elements`, \
+     `_summary=count`, and `_include` and `_revinclude` for one step. Pages are of one state, for as long as it is kept. A search that is \
+     narrowed neither by ids, nor by a patient, nor by `_lastUpdated` looks at the whole type, up to a limit, and says so.",
+    "Histories are of one resource, and go back as far as versions are kept. Transactions are done whole or not at all; a conditional \
+     interaction needs a condition that matches one resource at most.",
 ];
 
 /// What is at a path without an operation: its pattern, its method, and the interactions that it means.
