@@ -109,7 +109,7 @@ impl Gathered {
         self.owners.clear();
         self.numbers.clear();
         let visited = source.visit(range, &mut |owner, line| {
-            self.push(owner, line);
+            self.push(owner, line, bytes_max);
             let bytes = self.text.len() + self.lines.len() * LINE_PLACE_BYTES;
             Ok(match bytes > bytes_max {
                 true => ControlFlow::Break(()),
@@ -123,7 +123,7 @@ impl Gathered {
         })
     }
 
-    fn push(&mut self, owner: &[u8], line: &[u8]) {
+    fn push(&mut self, owner: &[u8], line: &[u8], bytes_max: usize) {
         let is_last = self
             .owners
             .get(self.last as usize)
@@ -144,7 +144,20 @@ impl Gathered {
             at: self.text.len(),
             length: line.len(),
         });
+        self.make_room(line.len(), bytes_max);
         self.text.extend_from_slice(line);
+    }
+
+    /// Grows as a vector does, but never beyond the budget and the line that breaks it.
+    fn make_room(&mut self, line_bytes: usize, bytes_max: usize) {
+        let free = self.text.capacity() - self.text.len();
+        if free < line_bytes {
+            let grown = self
+                .text
+                .capacity()
+                .min(bytes_max.saturating_sub(self.text.len()));
+            self.text.reserve_exact(grown.max(line_bytes));
+        }
     }
 
     /// Writes the blocks in the order of their owners; within one, lines stay in the order in which they came.
@@ -228,6 +241,16 @@ fn middle_of(range: &OwnerRange) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gathered_text_takes_no_more_than_the_budget_and_a_line() {
+        let (mut gathered, bytes_max) = (Gathered::default(), 1 << 20);
+        let line = [b'x'; 1_000];
+        while gathered.text.len() <= bytes_max {
+            gathered.push(b"owner", &line, bytes_max);
+        }
+        assert!(gathered.text.capacity() <= bytes_max + 2 * line.len());
+    }
 
     #[test]
     fn a_middle_lies_between_the_ends() {
