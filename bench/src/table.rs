@@ -166,7 +166,7 @@ fn verdicts_on_parameters(small: &Figures) -> Vec<Verdict> {
         (
             "export of a few _elements, likewise",
             ratio(small.rate("elements"), small.rate("export")),
-            0.50,
+            0.25,
             true,
         ),
         (
