@@ -55,6 +55,71 @@ fn check_blocks(lines: &[Value]) {
     }
 }
 
+/// Patients with more than fits into a file.
+async fn clinic() -> Server {
+    let server = Server::start_with(|settings| settings.export_file_bytes_max = 700).await;
+    let mut lines = Vec::new();
+    for patient in ["p1", "p2"] {
+        lines.push(format!(r#"{{"resourceType":"Patient","id":"{patient}"}}"#));
+        for number in 0..6 {
+            lines.push(format!(
+                r#"{{"resourceType":"Observation","id":"{patient}-{number}","subject":{{"reference":"Patient/{patient}"}}}}"#
+            ));
+        }
+    }
+    server
+        .import_lines(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+        .await;
+    server
+}
+
+fn header(line: &Value) -> Option<&str> {
+    line["parameter"][0]["valueReference"]["reference"].as_str()
+}
+
+/// STU3, file organization: no `type` in `output`, `outputOrganizedBy`, a header before each block and after each split, and
+/// `continuesInFile` with the URL of the next file.
+#[tokio::test]
+async fn files_are_blocks_of_patients_and_name_the_file_in_which_a_block_goes_on() {
+    let server = clinic().await;
+    let (_, manifest) = server.export("Patient/$export?organizeOutputBy=Patient").await;
+    assert_eq!(manifest["outputOrganizedBy"], "Patient");
+    let output = manifest["output"].as_array().unwrap();
+    let (mut resources, mut continued, mut expected_next) = (0, 0, None);
+    for file in output {
+        assert!(file.get("type").is_none(), "{file}");
+        let url = file["url"].as_str().unwrap();
+        let answer = server.get(url).await;
+        let text = answer.text();
+        let lines: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(file["count"], lines.len());
+        let first = header(&lines[0]).expect("a file begins with a header").to_owned();
+        if let Some((next, block)) = expected_next.take() {
+            assert_eq!(
+                (url, first.clone()),
+                (next, block),
+                "the block goes on where the file before says"
+            );
+        }
+        resources += lines.iter().filter(|line| header(line).is_none()).count();
+        if let Some(next) = file["continuesInFile"].as_str() {
+            let block = lines
+                .iter()
+                .filter_map(header)
+                .next_back()
+                .unwrap_or_default()
+                .to_owned();
+            expected_next = Some((next, block));
+            continued += 1;
+        }
+    }
+    assert_eq!((resources, expected_next), (14, None));
+    assert!(continued >= 2, "both blocks are longer than a file");
+}
+
 #[tokio::test]
 async fn associated_provenance_is_chosen_by_code() {
     let server = Server::populated().await;
