@@ -311,3 +311,72 @@ async fn patients_are_chosen_by_post_but_not_at_the_system_level() {
         assert_accepted(&server, &ask(level).send().await, level).await;
     }
 }
+
+// "Accepts the includeAssociatedData parameter", "… multiple … values as comma separated list", "… multiple … parameters".
+#[tokio::test]
+async fn associated_data_is_taken_once_as_a_list_and_repeated() {
+    let server = server().await;
+    let (latest, relevant) = ("LatestProvenanceResources", "RelevantProvenanceResources");
+    let name = "includeAssociatedData";
+    for level in LEVELS {
+        for query in [
+            format!("{name}={latest}"),
+            format!("{name}={latest},{relevant}"),
+            format!("{name}={latest}&{name}={relevant}"),
+        ] {
+            let answer = get(&server, &format!("{level}?{query}"))
+                .asynchronous()
+                .send()
+                .await;
+            assert_accepted(&server, &answer, &query).await;
+        }
+    }
+}
+
+// "Supports binary file attachments in DocumentReference resources".
+#[tokio::test]
+async fn an_attachment_has_an_absolute_url_that_can_be_fetched_f_11_k_12() {
+    let server = server().await;
+    server
+        .import_lines(&[
+            r#"{"resourceType":"Binary","id":"b1","contentType":"text/plain","data":"aGVsbG8="}"#,
+            r#"{"resourceType":"DocumentReference","id":"doc1","status":"current","subject":{"reference":"Patient/p1"},"content":[{"attachment":{"contentType":"text/plain","url":"Binary/b1"}}]}"#,
+        ])
+        .await;
+    for level in LEVELS {
+        let (_, manifest) = server.export(&format!("{level}?_type=DocumentReference")).await;
+        let file = server.get(manifest["output"][0]["url"].as_str().unwrap()).await;
+        let lines = file.lines();
+        assert_eq!(lines.len(), 1);
+        let attachment = &lines[0]["content"][0]["attachment"];
+        assert_eq!(attachment["contentType"], "text/plain");
+        assert!(attachment.get("data").is_none());
+        let url = attachment["url"].as_str().unwrap();
+        assert!(url.starts_with("http"), "{url}");
+        let content = server.get(url).await;
+        assert_eq!((content.status, content.text()), (200, "hello"), "{level}");
+    }
+}
+
+// Metadata of both suites: `instantiates`; "export", "patient-export" and "group-export"; and `export` on Patient and Group.
+#[tokio::test]
+async fn the_statement_declares_the_operations_as_either_suite_looks_for_them() {
+    let server = server().await;
+    let statement = server.get("/fhir/metadata").await.json();
+    let bulk_data = json!("http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data");
+    assert!(statement["instantiates"].as_array().unwrap().contains(&bulk_data));
+    let rest = &statement["rest"][0];
+    let has = |operations: &Value, name: &str| {
+        let operations = operations.as_array().expect("operations");
+        operations.iter().any(|operation| operation["name"] == name)
+    };
+    assert!(has(&rest["operation"], "export"));
+    for (resource, own) in [("Patient", "patient-export"), ("Group", "group-export")] {
+        let listed = rest["resource"].as_array().unwrap();
+        let entry = listed.iter().find(|entry| entry["type"] == resource).unwrap();
+        assert!(
+            has(&entry["operation"], "export") && has(&entry["operation"], own),
+            "{resource}"
+        );
+    }
+}
