@@ -139,7 +139,12 @@ impl JobLine {
 }
 
 fn progress(job: &JobRecord) -> Progress {
-    let (done, total) = (job.progress.done, job.progress.total);
+    let total = job.progress.total;
+    let done = match job.state {
+        // Its last checkpoint came before its end.
+        JobState::Succeeded => total,
+        _ => job.progress.done,
+    };
     let text = match job.state {
         JobState::Succeeded => "done".to_owned(),
         JobState::Failed => "failed".to_owned(),
