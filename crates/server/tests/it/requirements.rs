@@ -117,3 +117,46 @@ async fn a_client_finds_new_members_and_their_history_by_itself_g_03() {
         "{history:?}"
     );
 }
+
+#[tokio::test]
+async fn groups_are_read_and_found_by_identifier_before_they_are_exported_k_11() {
+    let server = Server::populated().await;
+    let group = json!({"resourceType": "Group", "id": "ward", "type": "person", "actual": true,
+        "identifier": [{"system": "urn:wards", "value": "7"}],
+        "member": [{"entity": {"reference": "Patient/p2"}}]});
+    assert_eq!(server.put(&group).await.status, 201);
+    let found = server.get("/fhir/Group?identifier=urn:wards|7").await;
+    assert_eq!(found.status, 200, "{}", found.text());
+    let mut entries = found.json()["entry"].as_array().unwrap().clone();
+    entries.retain(|entry| entry["search"]["mode"] == "match");
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    let id = entries[0]["resource"]["id"].as_str().unwrap();
+    let read = server.get(&format!("/fhir/Group/{id}")).await.json();
+    assert_eq!(read["member"], group["member"]);
+    let exported = server
+        .exported(&format!("Group/{id}/$export?_type=Patient"))
+        .await;
+    assert_eq!(exported, names(&["Patient/p2"]));
+}
+
+#[tokio::test]
+async fn members_of_a_cohort_are_found_at_each_export_so_no_refresh_is_told_c_05() {
+    let server = Server::populated().await;
+    let filter = json!({"url": "http://hl7.org/fhir/uv/bulkdata/StructureDefinition/member-filter",
+        "valueExpression": {"language": "application/x-fhir-query", "expression": "Patient?gender=female"}});
+    let group = json!({"resourceType": "Group", "type": "person", "actual": false, "name": "Women",
+        "modifierExtension": [filter]});
+    let created = server.ask(Method::POST, "/fhir/Group").json(&group).send().await;
+    assert_eq!(created.status, 201, "{}", created.text());
+    let id = created.json()["id"].as_str().unwrap().to_owned();
+    let target = format!("Group/{id}/$export?_type=Patient");
+    assert_eq!(server.exported(&target).await, names(&["Patient/p1"]));
+    let joined = json!({"resourceType": "Patient", "id": "p2", "gender": "female"});
+    assert_eq!(server.put(&joined).await.status, 200);
+    assert_eq!(
+        server.exported(&target).await,
+        names(&["Patient/p1", "Patient/p2"])
+    );
+    let read = server.get(&format!("/fhir/Group/{id}")).await;
+    assert!(!read.text().contains("members-refreshed"), "{}", read.text());
+}
