@@ -491,8 +491,27 @@ async fn m_22_a_page_has_the_files_in_which_its_blocks_go_on() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_tells_how_much_of_each_type_is_written() {
+    let (world, _) = filled().await;
+    let plain = spec(ExportLevel::System, "");
+    let exported = export(&world, &plain, settings()).await;
+    let job = world.jobs().job(&exported.job).await.unwrap().unwrap();
+    assert!(!job.tallies.is_empty());
+    for tally in &job.tallies {
+        let of_type = exported.result.files.iter();
+        let files: Vec<_> = of_type
+            .filter(|file| file.resource_type.as_deref() == Some(tally.name.as_str()))
+            .collect();
+        let rows: u64 = files.iter().map(|file| file.count).sum();
+        assert!(tally.rows > 0 && tally.rows <= rows, "{tally:?}");
+        assert!(tally.files <= files.len() as u64, "{tally:?}");
+    }
+}
+
 /// Runs a job through one fault and the lives after it.
 async fn live_through(world: &World, job: JobId, faults: &Arc<Faults>, settings: &ExportSettings) -> Vec<u8> {
+    let mut told = (0, 0, 0);
     loop {
         let faulty = FaultyStore::new(
             world.jobs(),
@@ -527,7 +546,15 @@ async fn live_through(world: &World, job: JobId, faults: &Arc<Faults>, settings:
             Some(Err(error)) => panic!("{error}"),
         }
         world.clock.advance(LATER * 2);
-        assert!(world.jobs().job(&job).await.unwrap().is_some());
+        // S-05: what is told of the progress never goes back, whatever is made again.
+        let record = world.jobs().job(&job).await.unwrap().expect("the job is there");
+        let (rows, bytes) = record.tallied();
+        let now = (record.progress.done, rows, bytes);
+        assert!(
+            now.0 >= told.0 && now.1 >= told.1 && now.2 >= told.2,
+            "{told:?}, {now:?}"
+        );
+        told = now;
     }
 }
 
