@@ -24,6 +24,16 @@ pub enum JobState {
     Cancelled,
 }
 
+impl Progress {
+    /// Tells the share that is done, in whole percent; `None` while the total is unknown.
+    pub fn percent(&self) -> Option<u64> {
+        let done = self.done.min(self.total);
+        // In 128 bits: a hundred times the bytes of a store may not fit into 64.
+        let percent = (u128::from(done) * 100).checked_div(u128::from(self.total))?;
+        u64::try_from(percent).ok()
+    }
+}
+
 impl JobState {
     /// Tells whether the job has ended: it will never run again.
     pub fn is_ended(self) -> bool {
@@ -188,9 +198,21 @@ pub struct JobRecord {
     /// The last claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<Turn>,
+    /// The greatest share that was ever done, in percent: what clients are told does not go back when a total turns out greater.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub percent_reached: u64,
     /// How much of each sort is done, as the last checkpoint that told it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tallies: Vec<Tally>,
+}
+
+impl JobRecord {
+    /// Tells the share that is done, in whole percent, which never falls; `None` while nothing is known.
+    pub fn percent(&self) -> Option<u64> {
+        let now = self.progress.percent();
+        let known = now.or((self.percent_reached > 0).then_some(0))?;
+        Some(known.max(self.percent_reached))
+    }
 }
 
 #[expect(

@@ -44,6 +44,7 @@ impl JobRecord {
             queued: None,
             served: None,
             steps: 0,
+            percent_reached: 0,
             yields: 0,
             turn: None,
             tallies: Vec::new(),
@@ -141,6 +142,7 @@ impl JobRecord {
         let done_before = self.progress.done;
         if let Some(progress) = &write.progress {
             self.progress.raise(progress);
+            self.percent_reached = self.percent_reached.max(self.progress.percent().unwrap_or(0));
         }
         let state_changes = write.state.is_some() && write.state != self.checkpoint;
         if state_changes {

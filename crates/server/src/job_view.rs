@@ -155,7 +155,7 @@ fn progress(job: &JobRecord) -> Progress {
         text,
         done,
         total,
-        percent: done.min(total).saturating_mul(100).checked_div(total),
+        percent: job.percent(),
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn progress_text(job: &JobRecord) -> String {
         JobState::Queued => Some("waiting to be tried again"),
         _ => None,
     };
-    let percent = (progress.done.min(progress.total).saturating_mul(100)).checked_div(progress.total);
+    let percent = job.percent();
     // What was reached is told to who waits, too: a job that lets others go first has not gone back.
     let mut text = match (waits, percent) {
         (Some(waits), Some(percent)) => format!("{waits}, {percent}% complete"),

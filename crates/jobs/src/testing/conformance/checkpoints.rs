@@ -128,6 +128,15 @@ async fn progress_never_goes_back(bench: &Bench) {
             .expect("the lease is fresh");
     }
     assert_eq!(bench.job(&id).await.progress, progress(5, 10, "three"));
+    // More turns out to be to do: the share that was told stays.
+    let write = Checkpoint::new().progress(progress(6, 60, ""));
+    bench
+        .store
+        .checkpoint(&lease, write)
+        .await
+        .expect("the lease holds");
+    let job = bench.job(&id).await;
+    assert_eq!((job.progress.percent(), job.percent()), (Some(10), Some(50)));
 }
 
 async fn entries_page_by_key_and_belong_to_one_job(bench: &Bench) {
