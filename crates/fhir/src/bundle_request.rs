@@ -9,8 +9,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::error::json_problem;
-use crate::json::{Members, decode, write_string};
+use crate::json::{Members, closing_quote, decode, write_string};
 use crate::outcome::{Findings, Issue, IssueCode, OperationOutcome};
+
+/// Objects and arrays within one another that a Bundle may have: its links are looked for level by level.
+const DEPTH_MAX: usize = 200;
 
 /// A Bundle with requests.
 #[derive(Debug)]
@@ -63,11 +66,16 @@ impl<'a> BundleRequest<'a> {
     /// Reads a Bundle of at most `entries_max` entries.
     ///
     /// # Errors
-    /// An outcome with every problem of the envelope: not JSON, another resource, another type of Bundle, an entry without request.
+    /// An outcome with every problem of the envelope: not JSON, nested deeper than 200, another resource, another type of Bundle, an
+    /// entry without request.
     pub fn parse(body: &'a [u8], entries_max: usize) -> Result<Self, OperationOutcome> {
         let fault = |text: String| OperationOutcome::error(IssueCode::Structure, text);
         let wire: WireBundle<'a> = serde_json::from_slice(body)
             .map_err(|source| fault(format!("the Bundle {}", json_problem(&source))))?;
+        // The text of a resource is not read yet, so nothing has bounded it.
+        if is_deeper(body, DEPTH_MAX) {
+            return Err(fault(format!("the Bundle is nested deeper than {DEPTH_MAX}")));
+        }
         if wire.resource_type != "Bundle" {
             return Err(fault("the body is not a Bundle".to_owned()));
         }
@@ -107,6 +115,24 @@ impl<'a> BundleRequest<'a> {
             entries,
         })
     }
+}
+
+/// Whether objects and arrays of a JSON text lie deeper within one another.
+fn is_deeper(text: &[u8], depth_max: usize) -> bool {
+    let (mut depth, mut at) = (0_usize, 0);
+    while let Some(&byte) = text.get(at) {
+        at += 1;
+        match byte {
+            b'"' => at = closing_quote(text, at) + 1,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > depth_max {
+            return true;
+        }
+    }
+    false
 }
 
 impl<'a> RequestEntry<'a> {
@@ -193,7 +219,7 @@ const LINKS: [&str; 5] = ["reference", "url", "uri", "valueUri", "valueUrl"];
 /// Gives a resource's text with its links replaced where `lookup` knows another text for a member's name and text; every other byte
 /// stays.
 ///
-/// `text` has passed [`crate::line`], so it is not nested deeper than its checker allows.
+/// `text` comes out of a [`BundleRequest`], which bounds how deep it is nested.
 pub fn relink<'t>(text: &'t str, mut lookup: impl FnMut(&str, &str) -> Option<String>) -> Cow<'t, str> {
     let mut relinker = Relinker {
         text,

@@ -359,3 +359,18 @@ async fn a_transaction_is_there_whole_or_not_at_all_wherever_the_process_dies() 
     }
     assert!(done > 0 && undone > 0, "{done} done, {undone} not");
 }
+
+#[tokio::test]
+async fn a_bundle_that_is_nested_without_end_is_refused() {
+    let server = Server::start().await;
+    for kind in ["batch", "transaction"] {
+        let (open, close) = ("[".repeat(50_000), "]".repeat(50_000));
+        let text = format!(
+            r#"{{"resourceType":"Bundle","type":"{kind}","entry":[{{"request":{{"method":"POST","url":"Basic"}},"resource":{{"a":{open}{close}}}}}]}}"#
+        );
+        let ask = server
+            .ask(Method::POST, "/fhir")
+            .text("application/fhir+json", text);
+        ask.send().await.refusal(400);
+    }
+}

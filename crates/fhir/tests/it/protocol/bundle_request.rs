@@ -140,3 +140,20 @@ fn what_is_not_supported_is_left_out_only_where_the_client_allows_it() {
         search(query, Handling::Lenient).expect_err(query);
     }
 }
+
+#[test]
+fn a_bundle_that_is_nested_too_deep_is_refused_before_its_links_are_looked_for() {
+    let nested = |depth: usize| {
+        let deep = format!("{}\"]\"{}", "[".repeat(depth), "]".repeat(depth));
+        format!(
+            r#"{{"resourceType":"Bundle","type":"transaction","entry":[{{"request":{{"method":"POST","url":"Basic"}},"resource":{{"a":{deep}}}}}]}}"#
+        )
+    };
+    let bundle = nested(190);
+    let bundle = BundleRequest::parse(bundle.as_bytes(), 9).expect("a Bundle");
+    relink(bundle.entries[0].resource.expect("a resource"), |_, _| None);
+    for depth in [250, 500_000] {
+        let told = BundleRequest::parse(nested(depth).as_bytes(), 9).expect_err("too deep");
+        assert!(told.to_json().contains("deeper than 200"));
+    }
+}
