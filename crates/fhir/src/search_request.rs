@@ -9,10 +9,22 @@ use crate::parameters::clip;
 use crate::prefer::Handling;
 use crate::query::{Pair, pairs};
 use crate::resource_type::ResourceType;
-use crate::search::{Criteria, ReferenceParameter};
+use crate::search::{CRITERIA_BYTES_MAX, Criteria, ReferenceParameter};
 
 /// The name of the parameter that continues a search; its value is the server's own.
 pub const CURSOR: &str = "_cursor";
+
+/// Most bytes of a search's queries together, before they are decoded; a body could have any number.
+const SEARCH_BYTES_MAX: usize = 2 * CRITERIA_BYTES_MAX;
+
+/// Most parameters of a search, criteria and others.
+const SEARCH_PARAMETERS_MAX: usize = 64;
+
+/// Most inclusions of a search: each is looked for in every match.
+const INCLUSIONS_MAX: usize = 20;
+
+/// Most elements that `_elements` names: each is looked up in every type.
+const ELEMENTS_MAX: usize = 1_000;
 
 /// A search of one type.
 #[derive(Debug, Clone)]
@@ -94,13 +106,19 @@ impl SearchRequest {
     ///
     /// # Errors
     /// An outcome with an issue for each parameter that is unknown, not supported or cannot be read. With lenient handling what is
-    /// unknown or not supported is left out and told in `ignored`.
+    /// unknown or not supported is left out and told in `ignored`. One issue for more than 131,072 bytes, 64 parameters or 20
+    /// inclusions.
     pub fn parse(
         resource_type: ResourceType,
         queries: &[&str],
         base_url: &str,
         handling: Handling,
     ) -> Result<Self, OperationOutcome> {
+        let pieces = queries
+            .iter()
+            .flat_map(|query| query.split('&'))
+            .filter(|piece| !piece.is_empty());
+        check_size(queries, pieces.clone())?;
         let everything = Criteria::parse(&format!("{resource_type}?"), base_url);
         let everything = everything.map_err(|issues| OperationOutcome { issues })?;
         let mut reader = Reader {
@@ -111,10 +129,8 @@ impl SearchRequest {
             kept: Vec::new(),
             seen: Vec::new(),
         };
-        for piece in queries.iter().flat_map(|query| query.split('&')) {
-            if !piece.is_empty() {
-                reader.read(piece, base_url);
-            }
+        for piece in pieces {
+            reader.read(piece, base_url);
         }
         reader.finish(base_url)
     }
@@ -135,6 +151,19 @@ impl SearchRequest {
             ignored: Vec::new(),
         }
     }
+}
+
+/// Refuses a search that is too long to be read.
+fn check_size<'q>(queries: &[&str], pieces: impl Iterator<Item = &'q str>) -> Result<(), OperationOutcome> {
+    if queries.iter().map(|query| query.len()).sum::<usize>() > SEARCH_BYTES_MAX {
+        let text = format!("a search has {SEARCH_BYTES_MAX} bytes at most");
+        return Err(OperationOutcome::error(IssueCode::TooLong, text));
+    }
+    if pieces.take(SEARCH_PARAMETERS_MAX + 1).count() > SEARCH_PARAMETERS_MAX {
+        let text = format!("a search has {SEARCH_PARAMETERS_MAX} parameters at most");
+        return Err(OperationOutcome::error(IssueCode::TooCostly, text));
+    }
+    Ok(())
 }
 
 /// A query while it is read, piece by piece.
@@ -209,6 +238,9 @@ impl<'q> Reader<'q> {
                 _ => return Err(unsupported(pair, "count and false are")),
             },
             "_sort" => request.order = order(pair)?,
+            "_elements" if pair.value.split(',').count() > ELEMENTS_MAX => {
+                return Err(wrong(pair, &format!("names more than {ELEMENTS_MAX} elements")));
+            }
             "_elements" => {
                 let filter = ElementFilter::parse(pair.value.split(','));
                 request.elements = Some(filter.map_err(|error| wrong(pair, &error.to_string()))?);
@@ -254,6 +286,10 @@ impl<'q> Reader<'q> {
                 Ok(criteria) => self.request.criteria = criteria,
                 Err(issues) => issues.into_iter().for_each(|issue| self.findings.push(issue)),
             }
+        }
+        if self.request.includes.len() + self.request.reverse_includes.len() > INCLUSIONS_MAX {
+            let text = format!("a search has {INCLUSIONS_MAX} _include and _revinclude at most");
+            self.findings.push(Issue::error(IssueCode::TooCostly, text));
         }
         self.request.query = self.kept.join("&");
         self.findings.or(self.request)

@@ -544,3 +544,13 @@ async fn a_cursor_to_a_state_that_is_not_kept_any_more_is_gone() {
         "incomplete"
     );
 }
+
+#[tokio::test]
+async fn a_form_of_any_length_is_no_search() {
+    let server = Server::start().await;
+    let ask = server
+        .ask(Method::POST, "/fhir/Patient/_search")
+        .header("prefer", "handling=lenient")
+        .text("application/x-www-form-urlencoded", "a&".repeat(1 << 20));
+    assert!(ask.send().await.refusal(400).len() < 1_000);
+}

@@ -157,3 +157,20 @@ fn a_bundle_that_is_nested_too_deep_is_refused_before_its_links_are_looked_for()
         assert!(told.to_json().contains("deeper than 200"));
     }
 }
+
+#[test]
+fn a_search_that_asks_for_too_much_is_refused_in_a_few_words_however_lenient() {
+    let long = [
+        ("131072 bytes", format!("code={}", "x".repeat(200_000))),
+        ("64 parameters", "colour=red&".repeat(65)),
+        ("20 _include", "_include=Observation:subject&".repeat(21)),
+        ("1000 elements", format!("_elements={}", "status,".repeat(1_001))),
+    ];
+    for (told, query) in long {
+        for handling in [Handling::Strict, Handling::Lenient] {
+            let outcome = search(&query, handling).expect_err(told);
+            assert!(outcome.contains(told) && outcome.len() < 1_000, "{outcome}");
+        }
+    }
+    search(&"_include=Observation:subject&".repeat(20), Handling::Strict).expect("as many as there may be");
+}
