@@ -63,6 +63,9 @@ fn split(text: &str) -> Vec<&str> {
 }
 
 fn starts_query(text: &str) -> bool {
-    let name = text.trim_start().split_once('?').map(|(name, _)| name);
-    name.is_some_and(|name| ResourceType::parse(name).is_some())
+    let text = text.trim_start();
+    // Looked at no further than a name goes: behind each of many commas the whole rest would be searched.
+    let end = text.find(|letter: char| !letter.is_ascii_alphanumeric());
+    end.and_then(|end| text[end..].starts_with('?').then_some(&text[..end]))
+        .is_some_and(|name| ResourceType::parse(name).is_some())
 }

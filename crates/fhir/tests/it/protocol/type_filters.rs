@@ -161,3 +161,13 @@ fn a_stored_request_keeps_its_filters_without_the_base_url() {
     let again: ExportRequest = serde_json::from_str(&stored).expect("it opens");
     assert_eq!(filters(&again), filters(&request));
 }
+
+/// In a body a value may be as long as the body; to look at its end behind each comma would take hours.
+#[test]
+fn t_12_a_long_list_is_split_in_one_pass() {
+    let commas = format!("Patient?name=a{}", ",".repeat(4_000_000));
+    let body =
+        json!({"resourceType": "Parameters", "parameter": [{"name": "_typeFilter", "valueString": commas}]});
+    let refused = at(ExportLevel::System).read_body(body.to_string().as_bytes());
+    assert_only_issue(&refused.expect_err("too long"), "more than 65536 bytes");
+}
