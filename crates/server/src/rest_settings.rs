@@ -19,7 +19,8 @@ pub struct RestSettings {
     pub included_max: usize,
     /// Entries of a batch or transaction. Default: 10,000.
     pub bundle_entries_max: usize,
-    /// Text with which the reads of a batch or transaction are answered, in bytes; the read that passes it is the last. Default: 64 MiB.
+    /// Text with which the reads of a batch or transaction are answered, in bytes; the read that passes it is the last,
+    /// and conditional creates that find their resource are answered without it from then on. Default: 64 MiB.
     pub bundle_reads_bytes_max: usize,
 }
 

@@ -374,3 +374,28 @@ async fn a_bundle_that_is_nested_without_end_is_refused() {
         ask.send().await.refusal(400);
     }
 }
+
+#[tokio::test]
+async fn many_entries_that_find_one_resource_are_not_all_answered_with_it() {
+    let server = Server::start_with(|settings| settings.rest.bundle_reads_bytes_max = 1).await;
+    assert_eq!(
+        server
+            .put(&json!({"resourceType": "Practitioner", "id": "dr1", "identifier": [{"value": "1"}]}))
+            .await
+            .status,
+        201
+    );
+    let entry = json!({"request": {"method": "POST", "url": "Practitioner", "ifNoneExist": "identifier=1"},
+        "resource": {"resourceType": "Practitioner"}});
+    for kind in ["batch", "transaction"] {
+        let answer = post(&server, kind, &Value::Array(vec![entry.clone(); 3])).await;
+        assert_eq!(statuses(&answer, kind), [200; 3]);
+        let bundle = answer.json();
+        for number in 0..3 {
+            let entry = &bundle["entry"][number];
+            assert_eq!(entry.get("resource").is_some(), number == 0, "{kind} {number}");
+            let location = entry["response"]["location"].as_str().expect("a location");
+            assert!(location.contains("/Practitioner/dr1/_history/"), "{location}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Batches: entry by entry, in their order, each for itself.
 
 use fhirhose_fhir::bundle_request::RequestEntry;
+use hyper::StatusCode;
 
 use super::request::{Asked, On, asked};
 use super::{Answered, ReadsLeft};
@@ -24,7 +25,14 @@ async fn answer(app: &App, entry: &RequestEntry<'_>, reads: &mut ReadsLeft) -> R
             resource_type,
             text,
             if_none_exist,
-        } => create(app, resource_type, text.as_bytes(), if_none_exist).await?,
+        } => {
+            let done = create(app, resource_type, text.as_bytes(), if_none_exist).await?;
+            // What is created is no longer than what was sent.
+            if done.status == StatusCode::OK {
+                return Ok(reads.kept(done));
+            }
+            done
+        }
         Asked::Update {
             resource_type,
             on: On::Id(id),

@@ -72,6 +72,14 @@ impl ReadsLeft {
         self.0 = self.0.saturating_sub(bytes);
         Ok(answered)
     }
+
+    /// Answers with a resource that was there already, without its text if there was so much already: many entries can find
+    /// the same one.
+    fn kept(&mut self, mut done: Done) -> Answered {
+        done.text = done.text.filter(|text| self.0 > 0 && !text.is_empty());
+        self.0 = self.0.saturating_sub(done.text.as_ref().map_or(0, Vec::len));
+        Answered::Done(done)
+    }
 }
 
 fn write(app: &App, bundle_type: &str, answers: &[Result<Answered, Problem>], returns: Return) -> Vec<u8> {
@@ -110,7 +118,8 @@ fn write_plain(
 
 fn write_done(app: &App, done: &Done, returns: Return, bundle: &mut BundleWriter) {
     let name = (done.resource_type, done.id.as_str());
-    let has_version = done.version.filter(|_| done.text.is_some());
+    let is_there = done.status != StatusCode::NO_CONTENT;
+    let has_version = done.version.filter(|_| is_there);
     let location = has_version.map(|version| version_url(app, name, version.sequence));
     let etag = done.version.map(|version| tag(version.sequence));
     let last_modified = done.version.map(|version| version.instant.to_string());
@@ -118,7 +127,7 @@ fn write_done(app: &App, done: &Done, returns: Return, bundle: &mut BundleWriter
     let outcome = OperationOutcome::information("done as asked").to_json();
     let resource = done.text.as_deref().filter(|_| returns == Return::Representation);
     bundle.entry(&BundleEntry {
-        full_url: done.text.is_some().then_some(url.as_str()),
+        full_url: is_there.then_some(url.as_str()),
         resource,
         response: Some(EntryResponse {
             status: &status_text(done.status),

@@ -27,7 +27,7 @@ use crate::rest::write::{
 
 /// What is done for an entry.
 enum Planned<'a> {
-    /// Nothing: the resource that matches is there.
+    /// Nothing: the resource that matches is there. It has no text here.
     Kept(Hit),
     Put {
         prepared: Prepared,
@@ -46,7 +46,7 @@ enum Planned<'a> {
     Read,
 }
 
-/// What each condition of a Bundle matches, by type and query.
+/// What each condition of a Bundle matches, by type and query, without the texts: there may be many.
 type Matches<'a> = HashMap<(ResourceType, Cow<'a, str>), Option<Hit>>;
 
 /// Does all entries and gives their answers in the order of the entries.
@@ -139,6 +139,10 @@ async fn look_up<'a>(
     for (resource_type, query) in conditions {
         let criteria = condition(app, *resource_type, query)?;
         let hit = only_match(app, &criteria).await?;
+        let hit = hit.map(|hit| Hit {
+            text: Vec::new(),
+            ..hit
+        });
         matches.insert((*resource_type, query.clone()), hit);
     }
     Ok(matches)
@@ -390,7 +394,7 @@ async fn answer(
         };
         answers.push(match (ask, plan, result) {
             (Asked::Read(read), ..) => reads.answer(app, read).await,
-            (_, Planned::Kept(hit), _) => Ok(Answered::Done(Done::with(StatusCode::OK, hit))),
+            (_, Planned::Kept(hit), _) => Ok(reads.kept(kept(app, hit).await)),
             (_, Planned::Put { prepared, .. }, Some(result)) => Ok(Answered::Done(put(prepared, result))),
             (
                 _,
@@ -410,6 +414,14 @@ async fn answer(
         });
     }
     answers
+}
+
+/// Tells of a resource that was there already. What cannot be read now is told without its text, for all is done.
+async fn kept(app: &App, mut hit: Hit) -> Done {
+    if let Ok(Some(Found::Resource(resource))) = app.store.read(hit.resource_type, &hit.id).await {
+        (hit.version, hit.text) = (resource.version, resource.text);
+    }
+    Done::with(StatusCode::OK, hit)
 }
 
 fn put(prepared: Prepared, result: HotResult) -> Done {
