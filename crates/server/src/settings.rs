@@ -58,6 +58,9 @@ pub struct ServerSettings {
     pub jobs_live_max: usize,
     /// Jobs that are kept, ended ones too; further kick-offs get 429 until some have expired. Default: 10,000.
     pub jobs_kept_max: usize,
+    /// What the requests of all kept jobs come to, in bytes, after which further kick-offs get 429 until some have expired: they are
+    /// all looked at whenever a job is chosen. Default: 256 MiB.
+    pub jobs_request_bytes_max: usize,
     /// How long a job runs before it gives its place to one that waits, in seconds; doubled each time. Default: 5.
     pub turn_secs: u64,
     /// The longest such turn, in seconds. Default: 60.
@@ -114,6 +117,7 @@ impl Default for ServerSettings {
             jobs_live_per_client_max: 50,
             jobs_live_max: 500,
             jobs_kept_max: 10_000,
+            jobs_request_bytes_max: 256 << 20,
             turn_secs: 5,
             turn_secs_max: 60,
             retry_after_secs_max: 30,
@@ -171,6 +175,7 @@ impl ServerSettings {
             ("jobs_live_per_client_max", self.jobs_live_per_client_max as u64),
             ("jobs_live_max", self.jobs_live_max as u64),
             ("jobs_kept_max", self.jobs_kept_max as u64),
+            ("jobs_request_bytes_max", self.jobs_request_bytes_max as u64),
             ("turn_secs", self.turn_secs),
             ("polls_burst_max", u64::from(self.polls_burst_max)),
             ("polls_tracked_max", self.polls_tracked_max as u64),

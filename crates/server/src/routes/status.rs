@@ -18,7 +18,7 @@ use crate::problem::Problem;
 /// How long a client whose kick-off was refused for want of room waits, in seconds.
 const FULL_RETRY_AFTER: &str = "30";
 
-/// Refuses a kick-off while too many jobs wait, live or are kept (K-43).
+/// Refuses a kick-off while too many jobs wait, live or are kept, or too much with them (K-43).
 pub(super) async fn check_room(app: &App, client: &str, kind: &str) -> Result<(), Problem> {
     let settings = &app.settings;
     let jobs = app.store.catalog().jobs(&JobFilter::default()).await?;
@@ -46,6 +46,11 @@ pub(super) async fn check_room(app: &App, client: &str, kind: &str) -> Result<()
             count(&|_| true),
             settings.jobs_kept_max,
             "jobs are kept already; delete those that are no longer needed",
+        ),
+        (
+            asked.iter().map(|job| job.spec.len()).sum::<usize>(),
+            settings.jobs_request_bytes_max,
+            "bytes of requests are kept with jobs already; delete those that are no longer needed",
         ),
     ];
     match limits.into_iter().find(|(jobs, jobs_max, _)| jobs >= jobs_max) {

@@ -131,3 +131,12 @@ async fn imports_are_counted_and_paced_alike_k_43_s_04() {
     assert_eq!(server.get(&path).await.status, 202);
     server.get(&path).await.refusal(429);
 }
+
+#[tokio::test]
+async fn requests_that_are_kept_with_jobs_take_no_more_than_their_limit_k_43() {
+    let server = Server::start_with(|settings| settings.jobs_request_bytes_max = 1).await;
+    assert_eq!(server.kick_off("$export").await.status, 202);
+    let refused = server.kick_off("$export").await;
+    assert!(refused.refusal(429).contains("bytes of requests"));
+    assert!(refused.has("retry-after"));
+}
