@@ -62,8 +62,8 @@ pub(super) struct FileCutter<'a> {
     /// The text of the present file, the buffer included.
     file_bytes: u64,
     files: usize,
-    /// The file before, on its way to its place.
-    finishing: Option<JoinHandle<()>>,
+    /// The file before, on its way to its place; says in the end whether it was told, and all before it.
+    finishing: Option<JoinHandle<bool>>,
     /// Whether the part is made again from its beginning when it is not ended.
     is_one_piece: bool,
     /// What later stages need of the present file's resources.
@@ -211,9 +211,15 @@ impl<'a> FileCutter<'a> {
         self.file_bytes = 0;
         self.files += 1;
         let gathered = self.side.as_mut().map(Side::take);
-        match &self.crew.place {
+        let goes_on = match &self.crew.place {
             Place::Folder { .. } => tell_finished(self.crew, self.part, file.finish(), gathered, end),
-            Place::Outputs { .. } => self.finish_elsewhere(file, gathered, end),
+            Place::Outputs { .. } => {
+                self.finish_elsewhere(file, gathered, end);
+                true
+            }
+        };
+        if !goes_on {
+            return ControlFlow::Break(());
         }
         match self.is_one_piece {
             true => self.crew.go_on_in_file(),
@@ -227,17 +233,17 @@ impl<'a> FileCutter<'a> {
         let permit = permit.expect("nobody closes the semaphore");
         let (crew, part, before) = (Arc::clone(self.crew), self.part, self.finishing.take());
         self.finishing = Some(runtime.clone().spawn_blocking(move || {
-            if before.is_none_or(|before| runtime.block_on(before).is_ok()) {
-                tell_finished(&crew, part, file.finish(), gathered, end);
-            }
+            let is_next = before.is_none_or(|before| runtime.block_on(before).is_ok_and(|told| told));
+            let is_told = is_next && tell_finished(&crew, part, file.finish(), gathered, end);
             drop(permit);
+            is_told
         }));
     }
 
     /// Tells that the part ends behind its last file.
     fn tell_done(&mut self) -> ControlFlow<()> {
         let before = self.finishing.take();
-        if before.is_none_or(|before| Handle::current().block_on(before).is_ok()) {
+        if before.is_none_or(|before| Handle::current().block_on(before).is_ok_and(|told| told)) {
             self.crew.tell(Event::Advanced {
                 part: self.part,
                 file: None,
@@ -267,13 +273,14 @@ impl End {
     }
 }
 
+/// Says whether the file is in its place: when it is not, nothing behind it may be told, or a checkpoint would step over its rows.
 fn tell_finished(
     crew: &Crew,
     part: usize,
     finished: fhirhose_store::Result<OutputFile>,
     gathered: Option<Gathered>,
     end: End,
-) {
+) -> bool {
     let finished = finished.and_then(|file| {
         let side = gathered.map(|gathered| gathered.write(crew)).transpose()?;
         Ok((file, side.unwrap_or_default()))
@@ -288,5 +295,7 @@ fn tell_finished(
         },
         Err(error) => Event::Failed(error.into()),
     };
+    let is_told = !matches!(event, Event::Failed(_));
     crew.tell(event);
+    is_told
 }

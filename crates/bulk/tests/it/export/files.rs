@@ -16,7 +16,7 @@ use futures::StreamExt;
 use serde_json::Value;
 
 use super::expected::{Known, synthea_of};
-use super::fixture::{World, request, spec};
+use super::fixture::{LATER, World, request, spec};
 
 const FILE_BYTES: u64 = 30_000;
 
@@ -361,4 +361,37 @@ async fn a_cancelled_export_stops_where_it_is_and_leaves_nothing() {
         world.jobs().remove(&job).await.unwrap();
     }
     assert!(listing(&folder).is_empty());
+}
+
+/// What is told behind a file that failed would be a hole: a worker that goes on after a crash in that moment would step over its rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_fails_leaves_no_hole_for_who_goes_on() {
+    let world = clinic().await;
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("out");
+    let spec = ExportSpec {
+        target: Target::Folder(folder.clone()),
+        file_bytes_max: 1,
+        ..small("_type=Condition")
+    };
+    let handler = world.handler_with(ExportSettings {
+        parts_parallel: 1,
+        checkpoint_millis: 0,
+        ..ExportSettings::default()
+    });
+    let job = world.submit(&spec).await.unwrap();
+    let context = world.claim("export", &world.jobs(), &StopSignal::new()).await;
+    // The third file's name is taken.
+    let taken = folder.join(format!(".export-{job}/0-2-1.Condition.ndjson/taken"));
+    std::fs::create_dir_all(taken).unwrap();
+    let ended = handler.run(&context).await;
+    assert!(matches!(ended, Err(JobError::Failed(_))), "{ended:?}");
+    // The process dies before it can tell anybody.
+    world.clock.advance(LATER * 2);
+    let context = world.claim("export", &world.jobs(), &StopSignal::new()).await;
+    let result = handler.run(&context).await.unwrap();
+    world.finish(&context, result.clone()).await;
+    let given = world.read(job, &result, &spec.target).await;
+    let expected = world.export(&small("_type=Condition")).await;
+    assert_eq!(given.lines(FileKind::Output), expected.lines(FileKind::Output));
 }
