@@ -9,13 +9,17 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::slice;
 use std::sync::Arc;
 
 use fhirhose_fhir::export_request::AssociatedData;
+use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::provenance::ProvenanceFacts;
+use fhirhose_fhir::reference::{Reference, Target};
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_store::catalog::KeyRange;
-use fhirhose_store::{Found, OutputName, ScanRequest, Selection, Sequence, StoredRow, key};
+use fhirhose_store::{Found, Happened, OutputName, ScanRequest, Selection, Sequence, StoredRow, key};
+use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::cohort::row_key;
@@ -26,8 +30,8 @@ use super::parts::Crew;
 use super::side::{SideKind, create};
 use super::state::{Next, Part};
 use super::wanted::Times;
+use crate::Result;
 use crate::spill::{Entry, Merge, Sorter};
-use crate::{Error, ErrorKind, Result};
 
 /// Text of rows whose targets are looked up together, in bytes.
 const LOOKUP_BYTES: usize = 1 << 20;
@@ -123,7 +127,7 @@ impl Held<'_> {
             key: row_key(ResourceType::PROVENANCE, row),
             id: row.id.to_owned(),
             line,
-            targets: targets_of(row.body)?,
+            targets: read_loosely(row.body).targets,
         });
         match self.bytes {
             LOOKUP_BYTES.. => self.write(),
@@ -135,7 +139,8 @@ impl Held<'_> {
         self.bytes = 0;
         let rows = std::mem::take(&mut self.rows);
         let targets: BTreeSet<_> = rows.iter().flat_map(|row| &row.targets).cloned().collect();
-        let wanted = in_compartment(self.crew, self.times, targets, self.crew.state.snapshot.sequence)?;
+        let at = self.crew.state.snapshot.sequence;
+        let wanted = in_compartment(self.crew, (self.times, Deleted::Nowhere), targets, at)?;
         for row in rows {
             if !row.targets.iter().any(|target| wanted.contains(target)) {
                 continue;
@@ -152,19 +157,50 @@ impl Held<'_> {
     }
 }
 
-fn targets_of(provenance: &[u8]) -> Result<Vec<(ResourceType, String)>> {
-    let facts = ProvenanceFacts::read(provenance)
-        .map_err(|source| Error::new(ErrorKind::Corrupt, "reading a Provenance").with_source(source))?;
-    Ok(facts
-        .targets()
-        .map(|target| (target.resource_type, target.id.to_owned()))
-        .collect())
+/// What is known of a Provenance, whatever its form.
+struct Facts {
+    recorded: Option<Instant>,
+    targets: Vec<(ResourceType, String)>,
+}
+
+/// Reads a Provenance. The store takes what is JSON, and one with members of another form than FHIR's must not fail every export that
+/// looks at it: of such a one counts what can be read.
+fn read_loosely(provenance: &[u8]) -> Facts {
+    let owned = |target: Reference<'_>| (target.resource_type, target.id.to_owned());
+    if let Ok(facts) = ProvenanceFacts::read(provenance) {
+        return Facts {
+            recorded: facts.recorded,
+            targets: facts.targets().map(owned).collect(),
+        };
+    }
+    let value: Value = serde_json::from_slice(provenance).unwrap_or_default();
+    let target = &value["target"];
+    let targets = target.as_array().map_or(slice::from_ref(target), Vec::as_slice);
+    let texts = targets.iter().filter_map(|target| target["reference"].as_str());
+    let targets = texts.filter_map(|text| match Target::parse(text) {
+        Target::Resource(reference) => Some(owned(reference)),
+        Target::Unresolvable | Target::Other => None,
+    });
+    Facts {
+        recorded: value["recorded"]
+            .as_str()
+            .and_then(|text| Instant::parse(text).ok()),
+        targets: targets.collect(),
+    }
+}
+
+/// In whose compartments a deleted resource is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Deleted {
+    Nowhere,
+    /// Where its last version was.
+    AsBefore,
 }
 
 /// Those resources that are in a wanted compartment as they are at a sequence.
 fn in_compartment(
     crew: &Crew,
-    times: Times,
+    (times, of_deleted): (Times, Deleted),
     targets: BTreeSet<(ResourceType, String)>,
     at: Sequence,
 ) -> Result<BTreeSet<(ResourceType, String)>> {
@@ -180,13 +216,30 @@ fn in_compartment(
         let (resource_type, id) = (target.0, target.1.as_str());
         let holds =
             |owner: Option<&str>, version| crew.wanted.holds(times, (resource_type, id), owner, version);
+        let was_deleted = |at: Sequence| -> Result<bool> {
+            if of_deleted == Deleted::Nowhere {
+                return Ok(false);
+            }
+            let last = runtime
+                .block_on(crew.store.history(resource_type, id, at, 1))?
+                .pop();
+            Ok(match last.map(|last| (last.happened, last.sequence)) {
+                Some((Happened::Written { owner }, version)) => holds(owner.as_deref(), version),
+                // Nobody knows any more: a deletion too many does no harm.
+                Some((Happened::Deleted, _)) | None => true,
+            })
+        };
         let is_wanted = if newest.sequence <= at {
-            !newest.deleted && holds(newest.owner.as_deref(), newest.sequence)
+            match newest.deleted {
+                true => was_deleted(newest.sequence)?,
+                false => holds(newest.owner.as_deref(), newest.sequence),
+            }
         } else {
             // Written again since then, maybe under another owner.
             match runtime.block_on(crew.store.read_at(resource_type, id, at))? {
                 Some(Found::Resource(found)) => holds(found.owner.as_deref(), found.version.sequence),
-                _ => false,
+                Some(Found::Deleted(deleted_at)) => was_deleted(deleted_at)?,
+                None => false,
             }
         };
         if is_wanted {
@@ -196,10 +249,10 @@ fn in_compartment(
     Ok(wanted)
 }
 
-/// Whether a deleted Provenance without an owner was about a resource in a wanted compartment.
+/// Whether a deleted Provenance without an owner was about a resource in a wanted compartment, one that was deleted before it too.
 pub(super) fn was_about_wanted(crew: &Crew, last_version: &[u8], at: Sequence) -> Result<bool> {
-    let targets = targets_of(last_version)?.into_iter().collect();
-    Ok(!in_compartment(crew, Times::Asked, targets, at)?.is_empty())
+    let targets = read_loosely(last_version).targets.into_iter().collect();
+    Ok(!in_compartment(crew, (Times::Asked, Deleted::AsBefore), targets, at)?.is_empty())
 }
 
 /// Writes the Provenance that `includeAssociatedData` chooses for what has been exported.
@@ -313,14 +366,13 @@ fn sort_pairs(crew: &Arc<Crew>, number: usize) -> Result<Option<Vec<OutputName>>
 }
 
 fn push_pairs(row: &StoredRow<'_>, pairs: &mut Spill<'_>) -> Result<()> {
-    let facts = ProvenanceFacts::read(row.body)
-        .map_err(|source| Error::new(ErrorKind::Corrupt, "reading a Provenance").with_source(source))?;
+    let facts = read_loosely(row.body);
     let micros = facts.recorded.map_or(i64::MIN, |recorded| recorded.micros());
     let mut entry = Vec::new();
-    for target in facts.targets() {
+    for (resource_type, id) in facts.targets {
         entry.clear();
-        entry.push(target.resource_type.code());
-        key::push_id(target.id, &mut entry);
+        entry.push(resource_type.code());
+        key::push_id(&id, &mut entry);
         // With the sign turned around, numbers sort as their bytes.
         entry.extend_from_slice(&(micros ^ i64::MIN).to_be_bytes());
         entry.extend_from_slice(&row.sequence.0.to_be_bytes());

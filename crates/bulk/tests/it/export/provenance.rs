@@ -160,3 +160,49 @@ async fn associated_provenance_comes_for_what_is_exported_and_no_other() {
     )
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn provenance_of_another_form_than_fhirs_counts_as_far_as_it_can_be_read() {
+    let world = filled().await;
+    for odd in [
+        r#"{"resourceType":"Provenance","id":"odd","target":{"reference":"Observation/o-p1"},"recorded":2020}"#,
+        r#"{"resourceType":"Provenance","id":"worse","target":[7,{"reference":8},{"reference":"Observation/o-p2"}]}"#,
+    ] {
+        world.put(odd).await;
+    }
+    let all = ["new", "odd", "of-p2", "old", "worse"];
+    check(&world, &spec(ExportLevel::AllPatients, ""), &all).await;
+    check(&world, &spec(group("g"), ""), &["new", "odd", "old"]).await;
+    let mut relevant = spec(ExportLevel::System, "_type=Observation");
+    relevant.request.associated_data = AssociatedData::RelevantProvenance;
+    check(&world, &relevant, &all).await;
+}
+
+/// M-33: a deleted Provenance belongs to the compartments of what it was about, though that was deleted before.
+#[tokio::test(flavor = "multi_thread")]
+async fn m_33_provenance_that_is_deleted_after_its_target_is_among_the_deleted() {
+    let world = filled().await;
+    let start = world.store.catalog().snapshot().await.unwrap().instant;
+    for (resource_type, id) in [
+        ("Observation", "o-p1"),
+        ("Provenance", "new"),
+        ("Observation", "o-p2"),
+        ("Provenance", "of-p2"),
+        ("Provenance", "of-org"),
+    ] {
+        world.delete(resource_type, id, &[]).await;
+    }
+    let deleted = async |level: ExportLevel| {
+        let exported = world.export(&spec(level, &format!("_since={start}"))).await;
+        exported.deleted().into_iter().collect::<Vec<_>>()
+    };
+    let of_p1 = ["Observation/o-p1", "Provenance/new"];
+    assert_eq!(deleted(group("g")).await, of_p1);
+    let of_all = [
+        "Observation/o-p1",
+        "Observation/o-p2",
+        "Provenance/new",
+        "Provenance/of-p2",
+    ];
+    assert_eq!(deleted(ExportLevel::AllPatients).await, of_all);
+}
