@@ -48,7 +48,7 @@ impl ExportHandler {
         } = Resolved::find(&self.store, &spec, &state, stop).await?;
         notes.deletions_unfiltered = deletions_unfiltered(&spec, &state);
         let wanted = Wanted::new(&spec.request, whose, joined, state);
-        notes.left_out = left_out(&self.store, &spec.request, &wanted).await?;
+        notes.left_out = left_out(&self.store, &spec, &wanted).await?;
         let mut parts = match state.parts {
             Some(count) => Part::load_all(context, count).await?,
             None => self.plan(&spec, &wanted, &mut state, context).await?,
@@ -132,6 +132,7 @@ impl ExportHandler {
             None => self.settings.part_bytes.max(spec.file_bytes()),
         };
         let parts = plan(&self.store, spec, wanted, state, part_bytes).await?;
+        self.check_count(spec, &parts)?;
         state.parts = Some(parts.len());
         let numbered = parts.iter().enumerate();
         let checkpoint = numbered.fold(state.checkpoint(), |checkpoint, (number, part)| {
@@ -139,6 +140,22 @@ impl ExportHandler {
         });
         context.checkpoint(checkpoint).await?;
         Ok(parts)
+    }
+
+    /// Refuses a `_maximumFileSize` that would make too many files: each has its place in memory, in checkpoints and in the manifest.
+    fn check_count(&self, spec: &ExportSpec, parts: &[Part]) -> Result<()> {
+        let file_bytes = spec.file_bytes();
+        let files: u64 = parts
+            .iter()
+            .map(|part| part.text_bytes_max.div_ceil(file_bytes))
+            .sum();
+        let files_max = self.settings.small_files_max;
+        if file_bytes < spec.file_bytes_max && files > files_max {
+            let problem =
+                format!("_maximumFileSize: there would be more than {files_max} files; ask for longer ones");
+            return Err(Error::new(ErrorKind::Invalid, problem));
+        }
+        Ok(())
     }
 
     fn place(&self, spec: &ExportSpec, context: &JobContext) -> Result<Place> {

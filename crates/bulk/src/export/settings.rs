@@ -17,6 +17,9 @@ pub struct ExportSettings {
     pub checkpoint_millis: u64,
     /// Finished files whose last bytes are on their way to the disk while their part goes on. Default: 8.
     pub files_finishing_max: usize,
+    /// Files that an export may come to at most, by what its parts read, where the client asks for shorter ones than the server's own
+    /// (`_maximumFileSize`). Default: 100,000.
+    pub small_files_max: u64,
     /// Text of blocks that one organised export gathers in memory, all its parts together, in bytes; a patient with more is read twice
     /// instead. Default: 256 MiB.
     pub block_bytes: usize,
@@ -37,6 +40,7 @@ impl Default for ExportSettings {
             part_bytes: 1 << 30,
             checkpoint_millis: 100,
             files_finishing_max: 8,
+            small_files_max: 100_000,
             block_bytes: 256 << 20,
             page_files: 10,
             outputs: OutputSettings::default(),

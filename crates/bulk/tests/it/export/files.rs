@@ -395,3 +395,36 @@ async fn a_file_that_fails_leaves_no_hole_for_who_goes_on() {
     let expected = world.export(&small("_type=Condition")).await;
     assert_eq!(given.lines(FileKind::Output), expected.lines(FileKind::Output));
 }
+
+/// Spec 1.3, `_maximumFileSize`: how many files a client can ask for has a limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_maximum_file_size_that_would_make_too_many_files_is_refused() {
+    let world = clinic().await;
+    let settings = ExportSettings {
+        small_files_max: 20,
+        ..ExportSettings::default()
+    };
+    for (wanted, is_refused) in [(Some(100), true), (None, false)] {
+        let mut spec = ExportSpec {
+            file_bytes_max: 5_000,
+            ..small("")
+        };
+        spec.request.file_bytes_max = wanted;
+        world.submit(&spec).await.unwrap();
+        let context = world.claim("export", &world.jobs(), &StopSignal::new()).await;
+        match world.handler_with(settings.clone()).run(&context).await {
+            Ok(result) => {
+                assert!(!is_refused);
+                world.finish(&context, result).await;
+            }
+            Err(JobError::Failed(failure)) => {
+                assert!(
+                    is_refused && failure.message.contains("_maximumFileSize"),
+                    "{failure:?}"
+                );
+                world.jobs().remove(&context.record().id).await.unwrap();
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
