@@ -24,11 +24,14 @@ use fhirhose_fhir::export_request::{AssociatedData, ExportLevel, ExportRequest};
 use fhirhose_fhir::outcome::OperationOutcome;
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_store::catalog::KeyRange;
-use fhirhose_store::{ScanRequest, Store, key};
+use fhirhose_store::{ScanRequest, Selection, Store, key};
 use serde::{Deserialize, Serialize};
 
+use super::helpers::is_helper;
 use super::parts::Crew;
 use super::plan::types;
+use super::provenance::unowned_range;
+use super::spec::ExportSpec;
 use super::state::{Part, State, Work};
 use super::wanted::Wanted;
 use crate::{Error, ErrorKind, Result};
@@ -134,13 +137,14 @@ pub(super) fn run(crew: &Arc<Crew>, number: usize, part: &Part, blocks: &Blocks)
 /// What the receiver of an organised export should know: which types have resources that are in no block.
 pub(super) async fn left_out(
     store: &Store,
-    request: &ExportRequest,
+    spec: &ExportSpec,
     wanted: &Wanted,
 ) -> Result<Vec<OperationOutcome>> {
+    let request = &spec.request;
     let Some(by) = request.organize_output_by else {
         return Ok(Vec::new());
     };
-    let mut outcomes = Vec::new();
+    let mut outcomes = left_out_beside(store, spec, by, wanted).await?;
     if by == ResourceType::ORGANIZATION {
         let text = "organizeOutputBy: resources that refer to no Organization are in no block and left out";
         outcomes.push(OperationOutcome::information(text));
@@ -173,6 +177,34 @@ pub(super) async fn left_out(
     if by == ResourceType::PATIENT && has_groups {
         let text =
             "organizeOutputBy: Group resources are left out, for they would be in the block of each member";
+        outcomes.push(OperationOutcome::information(text));
+    }
+    Ok(outcomes)
+}
+
+/// What an export of patients has beside their compartments, which no block has.
+async fn left_out_beside(
+    store: &Store,
+    spec: &ExportSpec,
+    by: ResourceType,
+    wanted: &Wanted,
+) -> Result<Vec<OperationOutcome>> {
+    let (request, mut outcomes) = (&spec.request, Vec::new());
+    if request.level == ExportLevel::System {
+        return Ok(outcomes);
+    }
+    let comes = |each: &ResourceType| is_helper(*each) && *each != by;
+    let is_asked = |types: &Vec<ResourceType>| types.iter().any(comes);
+    if spec.helper_resources && request.types.as_ref().is_none_or(is_asked) {
+        let text = "organizeOutputBy: helper resources, such as Practitioner and Location, are in no block and left out";
+        outcomes.push(OperationOutcome::information(text));
+    }
+    let unowned = ScanRequest {
+        selection: Selection::All,
+        ..wanted.scan(ResourceType::PROVENANCE, unowned_range())
+    };
+    if types(request).contains(&ResourceType::PROVENANCE) && shows_any(store, unowned).await? {
+        let text = "organizeOutputBy: Provenance that names no Patient is in no block and left out";
         outcomes.push(OperationOutcome::information(text));
     }
     Ok(outcomes)

@@ -589,3 +589,30 @@ async fn an_organized_export_that_crashes_at_any_call_ends_with_the_same_files()
         assert!(call > 3, "the job writes checkpoints");
     }
 }
+
+/// K-08: what comes beside the compartments of patients is in no block, and that is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn k_08_what_comes_beside_the_compartments_is_in_no_block_and_that_is_told() {
+    let (world, _) = filled().await;
+    let told = async |with_helpers: bool, query: &str| {
+        let mut plain = spec(ExportLevel::AllPatients, query);
+        plain.helper_resources = with_helpers;
+        let organized = organized(&plain, ResourceType::PATIENT);
+        let exported = export(&world, &organized, settings()).await;
+        let files = exported.result.files.iter().zip(&exported.texts);
+        let errors = files.filter(|(file, _)| file.kind == FileKind::Error);
+        let text: String = errors.map(|(_, text)| text.as_str()).collect();
+        (
+            text.contains("helper resources"),
+            text.contains("Provenance that names no Patient"),
+        )
+    };
+    assert_eq!(told(true, "").await, (true, false));
+    assert_eq!(told(false, "").await, (false, false));
+    world
+        .put(r#"{"resourceType":"Provenance","id":"v","target":[{"reference":"Observation/both"}]}"#)
+        .await;
+    assert_eq!(told(false, "").await, (false, true));
+    assert_eq!(told(true, "_type=Patient,Observation").await, (false, false));
+    assert_eq!(told(true, "_type=Provenance,Location").await, (true, true));
+}
