@@ -21,6 +21,9 @@ pub const MEMBER_FILTER: &str = "http://hl7.org/fhir/uv/bulkdata/StructureDefini
 /// The one language of member filters that is understood.
 pub const FILTER_LANGUAGE: &str = "application/x-fhir-query";
 
+/// Most member filters of one Group: each costs a scan at every export.
+pub const MEMBER_FILTERS_MAX: usize = 32;
+
 const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Who is in a Group.
@@ -83,8 +86,8 @@ impl GroupMembers {
     /// day, month or year in UTC; a full one to its microsecond. An absolute reference counts by its tail, `Type/id`.
     ///
     /// # Errors
-    /// [`ErrorKind::Json`] if it is not JSON or a member has another JSON type than FHIR gives it; [`ErrorKind::Invalid`] if it is no Group,
-    /// or a `period.end` is no FHIR dateTime: guessing would export somebody who left, or lose somebody.
+    /// [`ErrorKind::Json`] if it is not JSON or a member has another JSON type than FHIR gives it; [`ErrorKind::Invalid`] if it is no Group, has
+    /// more than [`MEMBER_FILTERS_MAX`] filters, or a `period.end` is no FHIR dateTime: guessing would export somebody who left, or lose somebody.
     pub fn read(group: &[u8], at: Instant) -> Result<Self> {
         let wire: WireGroup<'_> =
             serde_json::from_slice(group).map_err(|source| Error::json("the Group", &source))?;
@@ -100,6 +103,10 @@ impl GroupMembers {
                 .collect(),
             ..Self::default()
         };
+        if members.filters.len() > MEMBER_FILTERS_MAX {
+            let text = format!("the Group has more than {MEMBER_FILTERS_MAX} member filters");
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
         for (index, member) in wire.member.into_iter().enumerate() {
             if member.is_current(index, at)? {
                 members.add(member.entity.reference.as_deref());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fhirhose_fhir::export_request::ExportLevel;
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_jobs::{JobFilter, JobState, StopSignal};
 use fhirhose_store::catalog::{KeyRange, RunRecord};
@@ -10,6 +11,7 @@ use serde::Serialize;
 use std::sync::Arc;
 
 use super::cohort::Resolved;
+use super::patients::filters_decide;
 use super::plan::types;
 use super::result::ExportResult;
 use super::spec::{EXPORT, ExportSpec, check};
@@ -41,7 +43,8 @@ pub struct Estimate {
     pub bytes: u64,
     /// Whether every row count is exact; else they are upper bounds, for blocks of other patients' and ended versions are in them.
     pub is_exact: bool,
-    /// Whether there are parameters that only make it less and that nobody has evaluated: `_until`, `_typeFilter`, `_elements`.
+    /// Whether there are parameters that only make it less and that nobody has evaluated: `_until`, `_typeFilter`, `_elements`, and
+    /// the filters of a cohort, for which all patients are counted.
     pub is_filtered: bool,
     /// How long it would take, in seconds.
     pub seconds: f64,
@@ -92,7 +95,15 @@ pub async fn estimate(store: &Store, spec: &ExportSpec) -> Result<Estimate> {
     };
     let mut state = State::at(snapshot, after);
     state.oldest_read = spec.request.since.map(|_| after);
-    let spec = spec.clone().joiners();
+    let mut spec = spec.clone().joiners();
+    // Who holds to filters only their bodies tell; all patients are the upper bound.
+    let is_cohort = match &spec.request.level {
+        ExportLevel::Group(group) => filters_decide(store, group).await?,
+        _ => false,
+    };
+    if is_cohort {
+        spec.request.level = ExportLevel::AllPatients;
+    }
     let resolved = Resolved::find(store, &spec, &state, &StopSignal::new()).await?;
     let wanted = Wanted::new(&spec.request, resolved.whose, resolved.joined, state);
     let types = types(&spec.request);
@@ -102,10 +113,11 @@ pub async fn estimate(store: &Store, spec: &ExportSpec) -> Result<Estimate> {
         .collect();
     let outlines = store.outline(&scans, u64::MAX).await?;
     let runs = catalog.runs().await?;
-    let is_filtered = spec.request.until.is_some()
+    let is_filtered = is_cohort
+        || spec.request.until.is_some()
         || !spec.request.type_filters.is_empty()
         || spec.request.elements.is_some();
-    let may_be_exact = spec.request.until.is_none() && spec.request.type_filters.is_empty();
+    let may_be_exact = !is_cohort && spec.request.until.is_none() && spec.request.type_filters.is_empty();
     let mut estimates = Vec::new();
     for ((resource_type, scan), outline) in types.into_iter().zip(&scans).zip(outlines) {
         if outline.text_bytes_max > 0 {

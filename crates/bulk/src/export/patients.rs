@@ -1,5 +1,7 @@
 //! The `patient` parameter: only patients that exist, and in a Group export only its members (spec §1.3).
 
+use std::collections::HashSet;
+
 use fhirhose_fhir::export_request::{ExportLevel, ExportRequest};
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::outcome::{Issue, IssueCode, OperationOutcome};
@@ -86,10 +88,11 @@ pub async fn patient_faults(store: &Store, request: &ExportRequest) -> Result<Ve
 /// What the store gives.
 pub async fn drop_patient_faults(store: &Store, request: &mut ExportRequest) -> Result<()> {
     let faults = patient_faults(store, request).await?;
+    if let Some(patients) = &mut request.patients {
+        let faulty: HashSet<&Id> = faults.iter().map(PatientFault::id).collect();
+        patients.retain(|id| !faulty.contains(id));
+    }
     for fault in faults {
-        if let Some(patients) = &mut request.patients {
-            patients.retain(|id| id != fault.id());
-        }
         let mut issue = fault.issue();
         issue.severity = fhirhose_fhir::outcome::Severity::Warning;
         request.ignored.push(OperationOutcome::of(issue));
@@ -97,17 +100,31 @@ pub async fn drop_patient_faults(store: &Store, request: &mut ExportRequest) -> 
     Ok(())
 }
 
+/// Whether filters decide about the members of a Group; `false` for one that is not there.
+pub(super) async fn filters_decide(store: &Store, group: &Id) -> Result<bool> {
+    let stop = StopSignal::new();
+    let reading = reading(store, &stop).await?;
+    Ok(Groups::read(reading, group)
+        .await?
+        .is_some_and(|groups| groups.have_filters()))
+}
+
 /// The members of a Group, where no filter decides about them.
 async fn members(store: &Store, group: &Id) -> Result<Option<std::collections::BTreeSet<Id>>> {
     let stop = StopSignal::new();
-    let reading = Reading {
-        store,
-        at: store.catalog().snapshot().await?,
-        base_url: "",
-        stop: &stop,
-    };
+    let reading = reading(store, &stop).await?;
     match Groups::read(reading, group).await? {
         Some(groups) if !groups.have_filters() => Ok(Some(groups.resolve(reading).await?.patients)),
         _ => Ok(None),
     }
+}
+
+/// Reads members as they are now; filters are not evaluated with it.
+async fn reading<'r>(store: &'r Store, stop: &'r StopSignal) -> Result<Reading<'r>> {
+    Ok(Reading {
+        store,
+        at: store.catalog().snapshot().await?,
+        base_url: "",
+        stop,
+    })
 }

@@ -159,3 +159,19 @@ async fn an_estimate_of_what_is_not_there_is_refused_like_the_export() {
         .unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::NotFound);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_estimate_of_a_cohort_counts_all_patients_and_says_that_filters_make_it_less() {
+    let world = filled().await;
+    world
+        .load_lines([r#"{"resourceType":"Group","id":"cohort","type":"person","actual":false,"modifierExtension":[{"url":"http://hl7.org/fhir/uv/bulkdata/StructureDefinition/member-filter","valueExpression":{"language":"application/x-fhir-query","expression":"Patient?gender=female"}}]}"#.to_owned()])
+        .await;
+    let of = async |level| {
+        let spec = spec(level, "_type=Patient,Condition");
+        estimate(&world.store, &spec).await.unwrap()
+    };
+    let (cohort, all) = (of(group("cohort")).await, of(ExportLevel::AllPatients).await);
+    assert_eq!(cohort.types.len(), 2);
+    assert_eq!((cohort.rows, cohort.bytes), (all.rows, all.bytes));
+    assert!(cohort.is_filtered && !cohort.is_exact);
+}

@@ -165,3 +165,15 @@ fn c_02_a_cohort_tells_its_filters_in_their_order() {
     };
     assert!(outside.compile(0, "").is_err());
 }
+
+#[test]
+fn a_group_has_a_bounded_number_of_filters() {
+    let filter = r#"{"url":"http://hl7.org/fhir/uv/bulkdata/StructureDefinition/member-filter","valueExpression":{"language":"application/x-fhir-query","expression":"Patient?gender=male"}}"#;
+    let read = |count: usize| {
+        let filters = vec![filter; count].join(",");
+        let group = format!(r#"{{"resourceType":"Group","modifierExtension":[{filters}]}}"#);
+        GroupMembers::read(group.as_bytes(), Instant::MAX)
+    };
+    assert_eq!(read(32).expect("a Group").filters.len(), 32);
+    assert!(read(33).is_err());
+}
