@@ -77,9 +77,9 @@ impl ExportHandler {
             false => None,
         };
         make_all(order, &mut parts, pager.as_mut(), context, &self.settings).await?;
-        let (files, pages) = match pager {
+        let (files, pages, seen) = match pager {
             Some(pager) => pager.conclude(&parts),
-            None => (number_files(&parts, &spec.target), Vec::new()),
+            None => (number_files(&parts, &spec.target), Vec::new(), 0),
         };
         let result = ExportResult {
             transaction_time: state.snapshot.instant,
@@ -89,7 +89,7 @@ impl ExportHandler {
             organized_by: spec.request.organize_output_by,
             pages,
         };
-        let result = self.conclude(&spec, &notes, result, context).await?;
+        let result = self.conclude(&spec, &notes, (result, seen), context).await?;
         // What is left of them goes with the job.
         let _ = self.store.outputs().delete_job(&parts_of(&job)).await;
         Ok(result)
@@ -173,12 +173,12 @@ impl ExportHandler {
         })
     }
 
-    /// Writes what the receiver should know, and brings the files of a folder to their names.
+    /// Writes what the receiver should know, after the pages that clients have `seen`, and brings the files of a folder to their names.
     async fn conclude(
         &self,
         spec: &ExportSpec,
         notes: &Notes,
-        result: ExportResult,
+        (result, seen): (ExportResult, usize),
         context: &JobContext,
     ) -> Result<ExportResult, JobError> {
         context.check()?;
@@ -199,7 +199,7 @@ impl ExportHandler {
                 for file in &mut named {
                     file.severities = count_severities(&outcomes);
                 }
-                result.add_to_last_page(named);
+                result.add_to_end(named, seen);
             }
             if let Target::Folder(folder) = &target {
                 publish(folder, &staging_path(folder, &job), &mut result)?;

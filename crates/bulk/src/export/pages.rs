@@ -200,8 +200,9 @@ impl Pager {
         checkpoint
     }
 
-    /// All files of the export page by page, once all parts are done; `result` gets them, and its pages.
-    pub(super) fn conclude(mut self, parts: &[Part]) -> (Vec<ResultFile>, Vec<usize>) {
+    /// All files of the export page by page, once all parts are done: the files, how many each page has, and how many pages clients may
+    /// have seen already.
+    pub(super) fn conclude(mut self, parts: &[Part]) -> (Vec<ResultFile>, Vec<usize>, usize) {
         let mut rest = std::mem::take(&mut self.waiting);
         let deletions = parts
             .iter()
@@ -215,7 +216,7 @@ impl Pager {
             self.pages.push(last);
         }
         let counts = self.pages.iter().map(Vec::len).collect();
-        (self.pages.into_iter().flatten().collect(), counts)
+        (self.pages.into_iter().flatten().collect(), counts, self.written)
     }
 
     /// Makes full pages of the chains; gives back those that are not enough for one.

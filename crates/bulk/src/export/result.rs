@@ -98,10 +98,13 @@ impl ExportResult {
         self.as_page().manifest(requires_access_token, url)
     }
 
-    /// Adds files at the end.
-    pub(super) fn add_to_last_page(&mut self, files: Vec<ResultFile>) {
-        if let Some(last) = self.pages.last_mut() {
-            *last += files.len();
+    /// Adds files at the end: to the last page, or after it when it is among the first `seen`, which never change (M-22).
+    pub(super) fn add_to_end(&mut self, files: Vec<ResultFile>, seen: usize) {
+        let is_open = self.pages.len() > seen;
+        match self.pages.last_mut() {
+            Some(last) if is_open => *last += files.len(),
+            Some(_) => self.pages.push(files.len()),
+            None => {}
         }
         self.files.extend(files);
     }
@@ -173,5 +176,43 @@ fn manifest_file(file: &ResultFile, url: String) -> ManifestFile {
         sha256: file.sha256.clone(),
         severities: file.severities.clone(),
         ..ManifestFile::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// M-22: what comes at the end is on a page of its own when the last one was seen.
+    #[test]
+    fn a_page_that_was_seen_gets_no_further_files_m_22() {
+        let outcomes = || ResultFile {
+            kind: FileKind::Error,
+            resource_type: Some("OperationOutcome".to_owned()),
+            name: "1.OperationOutcome.error.ndjson".to_owned(),
+            stored_name: "outcomes-1.ndjson".to_owned(),
+            count: 1,
+            bytes: 1,
+            stored_bytes: 1,
+            sha256: None,
+            severities: Vec::new(),
+            continues_in_file: None,
+        };
+        for (pages, seen, expected) in [
+            (vec![2, 2], 2, vec![2, 2, 1]),
+            (vec![2, 1], 1, vec![2, 2]),
+            (Vec::new(), 0, Vec::new()),
+        ] {
+            let mut result = ExportResult {
+                transaction_time: Instant::MAX,
+                snapshot: Sequence::ZERO,
+                request: String::new(),
+                files: Vec::new(),
+                organized_by: None,
+                pages,
+            };
+            result.add_to_end(vec![outcomes()], seen);
+            assert_eq!((result.pages, result.files.len()), (expected, 1));
+        }
     }
 }
