@@ -16,6 +16,8 @@ use crate::tables::{TYPES, TypeRow};
 pub struct ResourceType(NonZeroU8);
 
 impl ResourceType {
+    /// `AuditEvent`
+    pub const AUDIT_EVENT: Self = Self::named("AuditEvent");
     /// `Binary`
     pub const BINARY: Self = Self::named("Binary");
     /// `Bundle`

@@ -9,10 +9,8 @@ use fhirhose_store::Store;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::ServerSettings;
+use crate::authority::Authority;
 use crate::polls::Polls;
-
-/// Whether manifests ask for a token at the files: there is no authorization, so there is none to ask for.
-pub(crate) const REQUIRES_ACCESS_TOKEN: bool = false;
 
 /// What all requests share; fixed once the server runs.
 pub(crate) struct App {
@@ -22,6 +20,8 @@ pub(crate) struct App {
     pub(crate) entropy: Arc<dyn Entropy>,
     /// Signalled after a job was recorded or cancelled.
     pub(crate) wake: Wake,
+    /// Who may do what.
+    pub(crate) authority: Authority,
     /// How often clients poll.
     pub(crate) polls: Polls,
     /// As they were given.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fhirhose_auth::Grant;
 use fhirhose_fhir::accept::{FhirJson, accepts_fhir_json};
 use fhirhose_fhir::etag::EntityTags;
 use fhirhose_fhir::id::Id;
@@ -18,7 +19,6 @@ use hyper::{Method, Response, StatusCode};
 
 use crate::answer::Body;
 use crate::app::App;
-use crate::listener::Peer;
 use crate::problem::Problem;
 use crate::rest::write::Conditions;
 use crate::routes::path::decode;
@@ -33,6 +33,7 @@ pub(crate) struct Call {
     head: Parts,
     arguments: Vec<(&'static str, String)>,
     body: Incoming,
+    grant: Grant,
 }
 
 impl Call {
@@ -40,20 +41,25 @@ impl Call {
         app: Arc<App>,
         (head, body): (Parts, Incoming),
         arguments: Vec<(&'static str, String)>,
+        grant: Grant,
     ) -> Self {
         Self {
             app,
             head,
             arguments,
             body,
+            grant,
         }
     }
 
-    /// Says who asks, as jobs and limits know clients. There is no authorization, so it is the address of the connection;
-    /// whatever tells clients apart later belongs here and nowhere else.
+    /// What the request may do and in whose name.
+    pub(crate) fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// Says who asks, as jobs and limits know clients.
     pub(crate) fn client(&self) -> String {
-        let peer = self.head.extensions.get::<Peer>();
-        peer.map_or_else(String::new, |peer| peer.0.to_string())
+        self.grant().client.clone()
     }
 
     /// Gives a part of the path by its name in the route's pattern.

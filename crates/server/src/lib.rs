@@ -6,8 +6,10 @@
 //! There is no authorization yet, so the server binds loopback addresses only and answers only requests that name it so.
 //! It terminates no TLS, and knows one FHIR version, R4.
 
+mod access;
 mod answer;
 mod app;
+mod authority;
 mod call;
 mod compact;
 mod conformance;

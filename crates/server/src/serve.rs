@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, Notify, Semaphore};
 use tracing::info;
 
 use crate::app::App;
+use crate::authority::Authority;
 use crate::create_job::{CREATE, CreateHandler};
 use crate::listener::{Limits, listen};
 use crate::polls::Polls;
@@ -109,6 +110,7 @@ impl Bound {
             store: components.store,
             entropy: components.entropy,
             wake: runner.wake(),
+            authority: Authority::Open,
             polls: Polls::new(self.settings.polls_burst_max, self.settings.polls_tracked_max),
             started: Instant::from_micros(clock.now().as_micros()),
             searches: Semaphore::new(self.settings.rest.searches_parallel),

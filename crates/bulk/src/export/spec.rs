@@ -40,6 +40,10 @@ pub struct ExportSpec {
     /// What comes of members who joined a Group since `_since`.
     #[serde(default)]
     pub group_joiners: GroupJoiners,
+    /// The types that the client may read; none of another type comes, as output, helper, Provenance or deletion (K-09, A-48).
+    /// `None` holds nothing back but `AuditEvent`, which comes only where `_type` names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted_types: Option<Vec<ResourceType>>,
 }
 
 /// What a Group export with `_since` has of members who joined since then (G-03, G-04).
@@ -73,6 +77,7 @@ impl ExportSpec {
             base_url: None,
             helper_resources: true,
             group_joiners: GroupJoiners::WholeHistory,
+            granted_types: None,
         }
     }
 

@@ -10,7 +10,7 @@ use hyper::{Response, StatusCode};
 
 use super::status;
 use crate::answer::{self, Body, JSON};
-use crate::app::{App, REQUIRES_ACCESS_TOKEN};
+use crate::app::App;
 use crate::call::{Answer, Call};
 use crate::problem::Problem;
 
@@ -75,7 +75,9 @@ async fn poll(call: &Call, job: &JobRecord, terms: StatusTerms, number: usize) -
 
 fn manifest(app: &App, job: &JobRecord, terms: StatusTerms, page: ExportPage<'_>) -> String {
     let files_url = app.job_url("$export-file", &job.id);
-    let mut manifest = page.manifest(REQUIRES_ACCESS_TOKEN, |file| format!("{files_url}/{}", file.name));
+    let mut manifest = page.manifest(app.authority.requires_access_token(), |file| {
+        format!("{files_url}/{}", file.name)
+    });
     if page.has_next {
         let status_url = app.job_url("$export-status", &job.id);
         manifest.next = Some(format!("{status_url}?page={}", page.number + 1));

@@ -3,7 +3,6 @@
 use fhirhose_bulk::import::{IMPORT, ImportResult, ReportLinks};
 
 use super::status;
-use crate::app::REQUIRES_ACCESS_TOKEN;
 use crate::call::{Answer, Call};
 
 /// Answers 202 while the import goes on, its report when it is done, or why it failed.
@@ -12,7 +11,7 @@ pub(super) async fn status(call: Call) -> Answer {
     status::check_pace(&call, &job)?;
     let links = ReportLinks {
         files_url: call.app.job_url("$import-file", &job.id) + "/",
-        requires_access_token: REQUIRES_ACCESS_TOKEN,
+        requires_access_token: call.app.authority.requires_access_token(),
     };
     status::poll(&call.app, &job, |result| {
         Ok(ImportResult::parse(result)?.report(&links).to_json())

@@ -28,7 +28,9 @@ mod written;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use fhirhose_auth::{Actions, Grant};
 use fhirhose_fhir::outcome::IssueCode;
+use fhirhose_fhir::resource_type::ResourceType;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
@@ -36,6 +38,7 @@ use hyper::header::ALLOW;
 use hyper::{Method, Request, Response, StatusCode};
 use tracing::{error, info};
 
+use crate::access::Access;
 use crate::answer::Body;
 use crate::app::App;
 use crate::call::{Answer, Call};
@@ -49,7 +52,7 @@ type Endpoint = fn(Call) -> BoxFuture<'static, Answer>;
 struct Route {
     /// Its pattern: `{name}` stands for one part of the path.
     pattern: &'static str,
-    endpoints: &'static [(Method, Endpoint)],
+    endpoints: &'static [(Method, Access, Endpoint)],
 }
 
 /// The routes; of two that match a path the first counts, so fixed paths come before those with `{type}`.
@@ -57,170 +60,254 @@ static ROUTES: &[Route] = &[
     Route {
         pattern: "/health",
         endpoints: &[
-            (Method::GET, |call| Box::pin(health::health(call))),
-            (Method::HEAD, |call| Box::pin(health::health(call))),
+            (Method::GET, Access::Public, |call| Box::pin(health::health(call))),
+            (Method::HEAD, Access::Public, |call| {
+                Box::pin(health::health(call))
+            }),
         ],
     },
     Route {
         pattern: "/jobs",
-        endpoints: &[(Method::GET, |call| Box::pin(jobs::list(call)))],
+        endpoints: &[(Method::GET, Access::Operator, |call| Box::pin(jobs::list(call)))],
     },
     Route {
         pattern: "/jobs/{job}",
-        endpoints: &[(Method::GET, |call| Box::pin(job::show(call)))],
+        endpoints: &[(Method::GET, Access::Operator, |call| Box::pin(job::show(call)))],
     },
     Route {
         pattern: "/jobs/{job}/pause",
-        endpoints: &[(Method::POST, |call| Box::pin(job::pause(call)))],
+        endpoints: &[(Method::POST, Access::Operator, |call| Box::pin(job::pause(call)))],
     },
     Route {
         pattern: "/jobs/{job}/resume",
-        endpoints: &[(Method::POST, |call| Box::pin(job::resume(call)))],
+        endpoints: &[(Method::POST, Access::Operator, |call| Box::pin(job::resume(call)))],
     },
     Route {
         pattern: "/jobs/{job}/cancel",
-        endpoints: &[(Method::POST, |call| Box::pin(job::cancel(call)))],
+        endpoints: &[(Method::POST, Access::Operator, |call| Box::pin(job::cancel(call)))],
     },
     Route {
         pattern: "/fhir/metadata",
         endpoints: &[
-            (Method::GET, |call| Box::pin(metadata::metadata(call))),
-            (Method::HEAD, |call| Box::pin(metadata::metadata(call))),
+            (Method::GET, Access::Public, |call| {
+                Box::pin(metadata::metadata(call))
+            }),
+            (Method::HEAD, Access::Public, |call| {
+                Box::pin(metadata::metadata(call))
+            }),
         ],
     },
     Route {
         pattern: "/fhir/$export",
         endpoints: &[
-            (Method::GET, |call| Box::pin(export::system(call))),
-            (Method::POST, |call| Box::pin(export::system(call))),
+            (Method::GET, Access::Export, |call| Box::pin(export::system(call))),
+            (Method::POST, Access::Export, |call| {
+                Box::pin(export::system(call))
+            }),
         ],
     },
     Route {
         pattern: "/fhir/Patient/$export",
         endpoints: &[
-            (Method::GET, |call| Box::pin(export::all_patients(call))),
-            (Method::POST, |call| Box::pin(export::all_patients(call))),
+            (Method::GET, Access::Export, |call| {
+                Box::pin(export::all_patients(call))
+            }),
+            (Method::POST, Access::Export, |call| {
+                Box::pin(export::all_patients(call))
+            }),
         ],
     },
     Route {
         pattern: "/fhir/Patient/{id}/$export",
         endpoints: &[
-            (Method::GET, |call| Box::pin(export::patient(call))),
-            (Method::POST, |call| Box::pin(export::patient(call))),
+            (Method::GET, Access::Export, |call| {
+                Box::pin(export::patient(call))
+            }),
+            (Method::POST, Access::Export, |call| {
+                Box::pin(export::patient(call))
+            }),
         ],
     },
     Route {
         pattern: "/fhir/Group/{id}/$export",
         endpoints: &[
-            (Method::GET, |call| Box::pin(export::group(call))),
-            (Method::POST, |call| Box::pin(export::group(call))),
+            (Method::GET, Access::Export, |call| Box::pin(export::group(call))),
+            (Method::POST, Access::Export, |call| Box::pin(export::group(call))),
         ],
     },
     Route {
         pattern: "/fhir/$export-v4",
-        endpoints: &[(Method::POST, |call| Box::pin(export::system_v4(call)))],
+        endpoints: &[(Method::POST, Access::Export, |call| {
+            Box::pin(export::system_v4(call))
+        })],
     },
     Route {
         pattern: "/fhir/Patient/$export-v4",
-        endpoints: &[(Method::POST, |call| Box::pin(export::all_patients_v4(call)))],
+        endpoints: &[(Method::POST, Access::Export, |call| {
+            Box::pin(export::all_patients_v4(call))
+        })],
     },
     Route {
         pattern: "/fhir/Patient/{id}/$export-v4",
-        endpoints: &[(Method::POST, |call| Box::pin(export::patient_v4(call)))],
+        endpoints: &[(Method::POST, Access::Export, |call| {
+            Box::pin(export::patient_v4(call))
+        })],
     },
     Route {
         pattern: "/fhir/Group/{id}/$export-v4",
-        endpoints: &[(Method::POST, |call| Box::pin(export::group_v4(call)))],
+        endpoints: &[(Method::POST, Access::Export, |call| {
+            Box::pin(export::group_v4(call))
+        })],
     },
     Route {
         pattern: "/fhir/$export-status/{job}",
         endpoints: &[
-            (Method::GET, |call| Box::pin(export_status::status(call))),
-            (Method::DELETE, |call| Box::pin(export_status::delete(call))),
+            (Method::GET, Access::OwnJob, |call| {
+                Box::pin(export_status::status(call))
+            }),
+            (Method::DELETE, Access::OwnJob, |call| {
+                Box::pin(export_status::delete(call))
+            }),
         ],
     },
     Route {
         pattern: "/fhir/$export-file/{job}/{file}",
         endpoints: &[
-            (Method::GET, |call| Box::pin(export_file::file(call))),
-            (Method::HEAD, |call| Box::pin(export_file::file(call))),
+            (Method::GET, Access::OwnJob, |call| {
+                Box::pin(export_file::file(call))
+            }),
+            (Method::HEAD, Access::OwnJob, |call| {
+                Box::pin(export_file::file(call))
+            }),
         ],
     },
     Route {
         pattern: "/fhir/$import",
-        endpoints: &[(Method::POST, |call| Box::pin(import::kick_off(call)))],
+        endpoints: &[(Method::POST, Access::Import, |call| {
+            Box::pin(import::kick_off(call))
+        })],
     },
     Route {
         pattern: "/fhir/$import-status/{job}",
         endpoints: &[
-            (Method::GET, |call| Box::pin(import_status::status(call))),
-            (Method::DELETE, |call| Box::pin(import_status::delete(call))),
+            (Method::GET, Access::OwnJob, |call| {
+                Box::pin(import_status::status(call))
+            }),
+            (Method::DELETE, Access::OwnJob, |call| {
+                Box::pin(import_status::delete(call))
+            }),
         ],
     },
     Route {
         pattern: "/fhir/$import-file/{job}/{file}",
         endpoints: &[
-            (Method::GET, |call| Box::pin(import_file::file(call))),
-            (Method::HEAD, |call| Box::pin(import_file::file(call))),
+            (Method::GET, Access::OwnJob, |call| {
+                Box::pin(import_file::file(call))
+            }),
+            (Method::HEAD, Access::OwnJob, |call| {
+                Box::pin(import_file::file(call))
+            }),
         ],
     },
     Route {
         pattern: "/fhir/Patient/{id}/$everything",
         endpoints: &[
-            (Method::GET, |call| Box::pin(everything::everything(call))),
-            (Method::POST, |call| Box::pin(everything::everything(call))),
+            (Method::GET, Access::PatientRecord, |call| {
+                Box::pin(everything::everything(call))
+            }),
+            (Method::POST, Access::PatientRecord, |call| {
+                Box::pin(everything::everything(call))
+            }),
         ],
     },
     Route {
         pattern: "/fhir/$async-status/{job}",
         endpoints: &[
-            (Method::GET, |call| Box::pin(async_status::status(call))),
-            (Method::DELETE, |call| Box::pin(async_status::delete(call))),
+            (Method::GET, Access::OwnJob, |call| {
+                Box::pin(async_status::status(call))
+            }),
+            (Method::DELETE, Access::OwnJob, |call| {
+                Box::pin(async_status::delete(call))
+            }),
         ],
     },
     Route {
         pattern: "/fhir",
         endpoints: &[
-            (Method::GET, |call| Box::pin(search::whole_system(call))),
-            (Method::HEAD, |call| Box::pin(search::whole_system(call))),
-            (Method::POST, |call| Box::pin(bundle::process(call))),
+            (Method::GET, Access::Bundle, |call| {
+                Box::pin(search::whole_system(call))
+            }),
+            (Method::HEAD, Access::Bundle, |call| {
+                Box::pin(search::whole_system(call))
+            }),
+            (Method::POST, Access::Bundle, |call| {
+                Box::pin(bundle::process(call))
+            }),
         ],
     },
     Route {
         pattern: "/fhir/{type}",
         endpoints: &[
-            (Method::GET, |call| Box::pin(search::by_query(call))),
-            (Method::HEAD, |call| Box::pin(search::by_query(call))),
-            (Method::POST, |call| Box::pin(create::create(call))),
-            (Method::PUT, |call| Box::pin(update::conditional(call))),
-            (Method::DELETE, |call| Box::pin(delete::conditional(call))),
+            (Method::GET, Access::Type(Actions::SEARCH), |call| {
+                Box::pin(search::by_query(call))
+            }),
+            (Method::HEAD, Access::Type(Actions::SEARCH), |call| {
+                Box::pin(search::by_query(call))
+            }),
+            (Method::POST, Access::Type(Actions::CREATE), |call| {
+                Box::pin(create::create(call))
+            }),
+            (Method::PUT, Access::Type(Actions::UPDATE), |call| {
+                Box::pin(update::conditional(call))
+            }),
+            (Method::DELETE, Access::Type(Actions::DELETE), |call| {
+                Box::pin(delete::conditional(call))
+            }),
         ],
     },
     Route {
         pattern: "/fhir/{type}/_search",
-        endpoints: &[(Method::POST, |call| Box::pin(search::by_form(call)))],
+        endpoints: &[(Method::POST, Access::Type(Actions::SEARCH), |call| {
+            Box::pin(search::by_form(call))
+        })],
     },
     Route {
         pattern: "/fhir/{type}/{id}",
         endpoints: &[
-            (Method::GET, |call| Box::pin(read::read(call))),
-            (Method::HEAD, |call| Box::pin(read::read(call))),
-            (Method::PUT, |call| Box::pin(update::update(call))),
-            (Method::DELETE, |call| Box::pin(delete::delete(call))),
+            (Method::GET, Access::Type(Actions::READ), |call| {
+                Box::pin(read::read(call))
+            }),
+            (Method::HEAD, Access::Type(Actions::READ), |call| {
+                Box::pin(read::read(call))
+            }),
+            (Method::PUT, Access::Type(Actions::UPDATE), |call| {
+                Box::pin(update::update(call))
+            }),
+            (Method::DELETE, Access::Type(Actions::DELETE), |call| {
+                Box::pin(delete::delete(call))
+            }),
         ],
     },
     Route {
         pattern: "/fhir/{type}/{id}/_history",
         endpoints: &[
-            (Method::GET, |call| Box::pin(history::history(call))),
-            (Method::HEAD, |call| Box::pin(history::history(call))),
+            (Method::GET, Access::Type(Actions::READ), |call| {
+                Box::pin(history::history(call))
+            }),
+            (Method::HEAD, Access::Type(Actions::READ), |call| {
+                Box::pin(history::history(call))
+            }),
         ],
     },
     Route {
         pattern: "/fhir/{type}/{id}/_history/{version}",
         endpoints: &[
-            (Method::GET, |call| Box::pin(vread::vread(call))),
-            (Method::HEAD, |call| Box::pin(vread::vread(call))),
+            (Method::GET, Access::Type(Actions::READ), |call| {
+                Box::pin(vread::vread(call))
+            }),
+            (Method::HEAD, Access::Type(Actions::READ), |call| {
+                Box::pin(vread::vread(call))
+            }),
         ],
     },
 ];
@@ -241,7 +328,7 @@ pub fn routes() -> Vec<RouteMethods> {
         methods: route
             .endpoints
             .iter()
-            .map(|(method, _)| method.as_str())
+            .map(|(method, _, _)| method.as_str())
             .collect(),
     };
     ROUTES.iter().map(listed).collect()
@@ -288,18 +375,25 @@ async fn dispatch(app: Arc<App>, found: Option<Found>, request: Request<Incoming
     let endpoint = route
         .endpoints
         .iter()
-        .find(|(method, _)| method == request.method());
-    let Some((_, endpoint)) = endpoint else {
+        .find(|(method, _, _)| method == request.method());
+    let Some((_, access, endpoint)) = endpoint else {
         return Err(not_allowed(route));
     };
-    endpoint(Call::new(app, request.into_parts(), arguments)).await
+    let (head, body) = request.into_parts();
+    let grant = match access {
+        Access::Public => Grant::nothing(),
+        _ => app.authority.grant(&head).await?,
+    };
+    let named = arguments.iter().find(|(name, _)| *name == "type");
+    access.check(&grant, named.and_then(|(_, name)| ResourceType::parse(name)))?;
+    endpoint(Call::new(app, (head, body), arguments, grant)).await
 }
 
 fn not_allowed(route: &Route) -> Problem {
     let methods: Vec<&str> = route
         .endpoints
         .iter()
-        .map(|(method, _)| method.as_str())
+        .map(|(method, _, _)| method.as_str())
         .collect();
     let allowed = methods.join(", ");
     let mut text = format!("the method is not supported here; these are: {allowed}");

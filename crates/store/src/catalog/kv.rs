@@ -35,11 +35,13 @@ pub enum Space {
     JobEntry,
     /// type ‖ id ‖ owner → nothing: former owners of resources of which versions have ended under them.
     Past,
+    /// kind ‖ name → a record that is kept beside the resources, such as a client.
+    Record,
 }
 
 impl Space {
     /// Every space, in a fixed order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Id,
         Self::Dead,
         Self::Gone,
@@ -53,6 +55,7 @@ impl Space {
         Self::Job,
         Self::JobEntry,
         Self::Past,
+        Self::Record,
     ];
 
     /// The name of the space on disk.
@@ -71,6 +74,7 @@ impl Space {
             Self::Job => "job",
             Self::JobEntry => "job-entry",
             Self::Past => "past",
+            Self::Record => "record",
         }
     }
 }

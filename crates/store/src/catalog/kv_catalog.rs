@@ -8,7 +8,7 @@ use super::kv::{Durability, Kv, Space};
 use super::rows::{self, IdRow};
 use super::{
     Batch, Catalog, CatalogStats, Commit, Committed, Dead, Ended, Gone, HotRow, KeyRange, Membership, Newest,
-    Retired, RunRecord, Snapshot, Stillborn, Swap,
+    Record, RecordExpect, RecordKind, Retired, RunRecord, Snapshot, Stillborn, Swap,
 };
 use crate::{Error, ErrorKind, Result, Sequence};
 use async_trait::async_trait;
@@ -434,6 +434,43 @@ impl Catalog for KvCatalog {
             hot_bytes: self.inner.hot_bytes.load(Ordering::Relaxed),
             disk_bytes: self.inner.kv.disk_bytes()?,
         })
+    }
+
+    async fn record(&self, kind: RecordKind, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.inner.record(kind, name)
+    }
+
+    async fn records(&self, kind: RecordKind, after: Option<&[u8]>, limit: usize) -> Result<Vec<Record>> {
+        self.inner.list_records(kind, after, limit)
+    }
+
+    async fn put_record(
+        &self,
+        kind: RecordKind,
+        name: &[u8],
+        value: &[u8],
+        expect: RecordExpect<'_>,
+    ) -> Result<bool> {
+        let (name, value) = (name.to_vec(), value.to_vec());
+        let expected = match expect {
+            RecordExpect::Value(value) => Some(value.to_vec()),
+            RecordExpect::Any | RecordExpect::Absent => None,
+        };
+        let is_any = expect == RecordExpect::Any;
+        self.change(move |inner| {
+            let expect = match &expected {
+                Some(value) => RecordExpect::Value(value),
+                None if is_any => RecordExpect::Any,
+                None => RecordExpect::Absent,
+            };
+            inner.put_record(kind, &name, &value, expect)
+        })
+        .await
+    }
+
+    async fn remove_records(&self, kind: RecordKind, names: &[Vec<u8>]) -> Result<()> {
+        let names = names.to_vec();
+        self.change(move |inner| inner.remove_records(kind, &names)).await
     }
 }
 

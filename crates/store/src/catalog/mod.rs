@@ -12,6 +12,7 @@ mod kv;
 mod kv_catalog;
 mod memory;
 mod past;
+mod records;
 mod row_batch;
 mod rows;
 
@@ -19,6 +20,7 @@ pub use embedded::{EmbeddedSettings, FjallKv};
 pub use kv::{Batch, Durability, Kv, Space, Visit};
 pub use kv_catalog::KvCatalog;
 pub use memory::MemoryKv;
+pub use records::{Record, RecordExpect, RecordKind};
 pub use row_batch::{NewRow, RowBatch};
 
 use crate::run::RunSummary;
@@ -489,4 +491,22 @@ pub trait Catalog: JobStore {
 
     /// How much lies in the catalog.
     async fn stats(&self) -> Result<CatalogStats>;
+
+    /// Reads a record.
+    async fn record(&self, kind: RecordKind, name: &[u8]) -> Result<Option<Vec<u8>>>;
+
+    /// Records of a kind in the order of their names, at most `limit`, after `after`.
+    async fn records(&self, kind: RecordKind, after: Option<&[u8]>, limit: usize) -> Result<Vec<Record>>;
+
+    /// Writes a record if what is there is as expected, and returns whether it did; durable when it returns.
+    async fn put_record(
+        &self,
+        kind: RecordKind,
+        name: &[u8],
+        value: &[u8],
+        expect: RecordExpect<'_>,
+    ) -> Result<bool>;
+
+    /// Removes records; ones that are not there are fine. A power cut may bring them back.
+    async fn remove_records(&self, kind: RecordKind, names: &[Vec<u8>]) -> Result<()>;
 }

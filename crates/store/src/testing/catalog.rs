@@ -21,6 +21,7 @@ pub async fn conformance(store: Store) {
     a_stale_lease_commits_nothing(&store).await;
     since_shows_the_changes_only(&store).await;
     super::past::conformance(&store).await;
+    super::records::conformance(&store).await;
 }
 
 fn observation(id: &str, value: u64) -> Workload {

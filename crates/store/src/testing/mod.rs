@@ -10,6 +10,7 @@
 mod catalog;
 mod faults;
 mod past;
+mod records;
 mod snapshots;
 mod workload;
 

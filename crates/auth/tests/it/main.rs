@@ -1,0 +1,3 @@
+//! The crate's tests, by what they are about.
+
+mod scope;
