@@ -3,7 +3,7 @@
 //! [`bind`] takes the port, [`Bound::serve`] answers requests and runs jobs until it is told to stop; [`ServerSettings`] says how.
 //! [`routes`] lists every path with its methods. A handler never does bulk work: it parses, records a job, answers.
 //!
-//! There is no authorization yet, so the server binds loopback addresses only and answers only requests that name it so.
+//! [`AuthSettings`] says who decides what a request may do. Where nobody does, the server binds loopback addresses only.
 //! It terminates no TLS, and knows one FHIR version, R4.
 
 mod access;
@@ -31,6 +31,10 @@ mod settings;
 mod sources;
 mod upkeep;
 
+pub use authority::{
+    AuthSettings, ExternalSettings, KeySettings, Secret, SmartSettings, TOKEN_SECS_MAX, TokenProof,
+    UnregisteredClients,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use rest_settings::RestSettings;
 pub use routes::{RouteMethods, routes};

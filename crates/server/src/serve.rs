@@ -110,7 +110,7 @@ impl Bound {
             store: components.store,
             entropy: components.entropy,
             wake: runner.wake(),
-            authority: Authority::Open,
+            authority: Authority::open(&self.settings.auth),
             polls: Polls::new(self.settings.polls_burst_max, self.settings.polls_tracked_max),
             started: Instant::from_micros(clock.now().as_micros()),
             searches: Semaphore::new(self.settings.rest.searches_parallel),

@@ -7,7 +7,7 @@ use fhirhose_bulk::export::{ExportSettings, FILE_BYTES_MAX, GroupJoiners};
 use fhirhose_bulk::import::ImportSettings;
 use url::Url;
 
-use crate::{Error, ErrorKind, RestSettings, Result};
+use crate::{AuthSettings, Error, ErrorKind, RestSettings, Result};
 
 /// What a kick-off without `Accept` or `Prefer` gets (K-20, K-21).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,8 +32,10 @@ pub enum HttpInputs {
 /// How a server behaves. Limits are of one request, connection or job, as their names say.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
-    /// Where to listen: a loopback address, for there is no authorization yet. Port 0 takes a free one. Default: 127.0.0.1:8080.
+    /// Where to listen: without authorization, a loopback address. Port 0 takes a free one. Default: 127.0.0.1:8080.
     pub listen: SocketAddr,
+    /// Who decides what a request may do. Default: nobody, so that only this machine is served.
+    pub auth: AuthSettings,
     /// The public FHIR base, with `/fhir`, from which every URL in an answer is made. Default: `http://` and the listener's address.
     pub base_url: Option<Url>,
     /// What a kick-off without the headers of the standard gets. Default: a refusal.
@@ -105,6 +107,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            auth: AuthSettings::default(),
             base_url: None,
             headers: HeaderMode::default(),
             import_root: None,
@@ -156,13 +159,14 @@ impl ServerSettings {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        if !self.listen.ip().is_loopback() {
+        if self.auth.is_none() && !self.listen.ip().is_loopback() {
             let problem = format!(
                 "refusing to listen on {}: without authorization only loopback addresses such as 127.0.0.1 are allowed",
                 self.listen
             );
             return Err(Error::new(ErrorKind::Settings, problem));
         }
+        self.auth.check()?;
         if let Some(url) = &self.base_url {
             check_base_url(url)?;
         }
