@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use fhirhose_fhir::other_versions::is_type_of_another_version;
 use fhirhose_fhir::resource_type::ResourceType;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -306,19 +307,50 @@ impl Scopes {
     /// # Errors
     /// See [`ScopeFault`]; one that is refused refuses all.
     pub fn parse(text: &str) -> Result<Self, ScopeFault> {
+        Self::gather(text, |piece| Scope::parse(piece).map(Some))
+    }
+
+    /// Reads the scopes that a client asks for, parted by spaces.
+    ///
+    /// Clients ask for every type that they know: scopes on types of other published versions of FHIR are left out, so what is
+    /// read may be empty (A-45).
+    ///
+    /// # Errors
+    /// See [`ScopeFault`]; one that is refused refuses all.
+    pub fn parse_asked(text: &str) -> Result<Self, ScopeFault> {
+        Self::gather(text, |piece| match Scope::parse(piece) {
+            Err(ScopeFault::UnknownType) => foreign(piece),
+            parsed => parsed.map(Some),
+        })
+    }
+
+    /// Reads what of a text are scopes that are known here, and leaves out the rest: tokens of other authorization servers hold
+    /// scopes for others too.
+    pub fn parse_known(text: &str) -> Self {
+        // What is too long or empty is known not to be ours.
+        Self::gather(text, |piece| Ok(Scope::parse(piece).ok())).unwrap_or_default()
+    }
+
+    fn gather(
+        text: &str,
+        read: impl Fn(&str) -> Result<Option<Scope>, ScopeFault>,
+    ) -> Result<Self, ScopeFault> {
         if text.len() > SCOPE_CHARS_MAX {
             return Err(ScopeFault::TooLong);
         }
-        let parsed: Result<Vec<Scope>, ScopeFault> = text
-            .split(' ')
-            .filter(|piece| !piece.is_empty())
-            .map(Scope::parse)
-            .collect();
-        let scopes: Self = parsed?.into_iter().collect();
-        if scopes.is_empty() {
+        let mut pieces = text.split(' ').filter(|piece| !piece.is_empty()).peekable();
+        if pieces.peek().is_none() {
             return Err(ScopeFault::Empty);
         }
-        Ok(scopes)
+        pieces.filter_map(|piece| read(piece).transpose()).collect()
+    }
+
+    /// Whether anything may be written, resources or by an operation.
+    pub fn has_writing(&self) -> bool {
+        self.iter().any(|scope| match scope {
+            Scope::Resources { actions, .. } => !actions.in_common(Actions::WRITING).is_empty(),
+            Scope::Named(named) => named != NamedScope::Operator,
+        })
     }
 
     /// All that there is: what everybody may do where there is no authorization.
@@ -383,6 +415,19 @@ impl Scopes {
             Scope::Resources { subject, actions, .. } if is_meant(subject) => all.with(actions),
             _ => all,
         })
+    }
+}
+
+/// Leaves out a scope on a type of another version, if there is nothing else wrong with it.
+fn foreign(piece: &str) -> Result<Option<Scope>, ScopeFault> {
+    let named = piece
+        .strip_prefix("system/")
+        .and_then(|rest| rest.split_once('.'));
+    match named {
+        Some((name, actions)) if is_type_of_another_version(name) => {
+            Scope::parse(&format!("system/*.{actions}")).map(|_| None)
+        }
+        _ => Err(ScopeFault::UnknownType),
     }
 }
 

@@ -19,6 +19,7 @@ pub mod line;
 pub mod manifest;
 pub mod meta;
 pub mod ndjson;
+pub mod other_versions;
 pub mod outcome;
 pub mod parameters;
 pub mod prefer;

@@ -143,3 +143,29 @@ proptest! {
         let _ = Scopes::parse(&text);
     }
 }
+
+/// A-45: a client that asks for every type that it can think of is not turned away for what R4 lacks.
+#[test]
+fn types_of_other_versions_are_left_out_of_what_is_asked_for() {
+    let asked =
+        Scopes::parse_asked("system/Patient.rs system/SubscriptionTopic.rs system/BodySite.read").unwrap();
+    assert_eq!(asked.to_string(), "system/Patient.rs");
+    assert!(Scopes::parse_asked("system/Citation.rs").unwrap().is_empty());
+    for (text, fault) in [
+        ("system/Patient.rs system/Unicorn.rs", ScopeFault::UnknownType),
+        ("system/Resource.rs", ScopeFault::UnknownType),
+        ("system/Citation.xyz", ScopeFault::UnknownAction),
+        ("system/Citation.rs?x=1", ScopeFault::Filtered),
+        ("  ", ScopeFault::Empty),
+    ] {
+        assert_eq!(Scopes::parse_asked(text), Err(fault), "{text}");
+    }
+    assert_eq!(Scopes::parse("system/Citation.rs"), Err(ScopeFault::UnknownType));
+}
+
+#[test]
+fn scopes_of_others_are_left_out_of_tokens_of_others() {
+    let known = Scopes::parse_known("openid system/Patient.rs fhirUser patient/*.read system/Unicorn.rs");
+    assert_eq!(known.to_string(), "system/Patient.rs");
+    assert!(Scopes::parse_known("").is_empty());
+}
