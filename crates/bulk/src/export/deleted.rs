@@ -4,7 +4,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use fhirhose_fhir::bundle::{DELETED_ENTRIES_MAX, write_deleted_bundles};
-use fhirhose_fhir::export_request::AssociatedData;
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::resource_type::ResourceType;
@@ -82,14 +81,7 @@ fn is_wanted(crew: &Crew, gone: &Gone, (resource_type, id): &(ResourceType, Id))
     let recreated = gone
         .recreated
         .filter(|recreated| *recreated <= crew.state.snapshot.sequence);
-    let is_asked = match &crew.request.types {
-        None => true,
-        Some(types) => {
-            let comes_with_others = crew.request.associated_data != AssociatedData::Default;
-            types.contains(resource_type) || (comes_with_others && *resource_type == ResourceType::PROVENANCE)
-        }
-    };
-    if recreated.is_some() || !is_asked {
+    if recreated.is_some() || !crew.spec.may_hold(*resource_type) {
         return Ok(false);
     }
     let had = crew.wanted.had(gone);

@@ -86,7 +86,7 @@ pub enum Rate {
 /// # Errors
 /// As [`submit_export`](super::submit_export) for a request that it would refuse; what the store gives.
 pub async fn estimate(store: &Store, spec: &ExportSpec) -> Result<Estimate> {
-    check(store, &spec.request).await?;
+    check(store, spec).await?;
     let catalog = store.catalog();
     let snapshot = catalog.snapshot().await?;
     let after = match spec.request.since {
@@ -106,7 +106,7 @@ pub async fn estimate(store: &Store, spec: &ExportSpec) -> Result<Estimate> {
     }
     let resolved = Resolved::find(store, &spec, &state, &StopSignal::new()).await?;
     let wanted = Wanted::new(&spec.request, resolved.whose, resolved.joined, state);
-    let types = types(&spec.request);
+    let types = types(&spec);
     let scans: Vec<_> = types
         .iter()
         .map(|each| wanted.scan(*each, wanted.range(*each)))

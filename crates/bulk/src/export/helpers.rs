@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use fhirhose_fhir::export_request::{ExportLevel, ExportRequest};
+use fhirhose_fhir::export_request::ExportLevel;
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_store::key;
 
@@ -14,6 +14,7 @@ use super::files::FileCutter;
 use super::keyed::{KeyedRows, merge};
 use super::parts::Crew;
 use super::side::SideKind;
+use super::spec::ExportSpec;
 use super::state::{Next, Part};
 use crate::Result;
 
@@ -40,14 +41,14 @@ pub(super) fn turn_of(resource_type: ResourceType) -> usize {
         .unwrap_or_default()
 }
 
-/// The types that come as helpers with a request: none at system level, where everything comes, and of those none that `_type`
-/// leaves out.
-pub(super) fn helper_types(request: &ExportRequest) -> Vec<ResourceType> {
+/// The types that come as helpers with an export: none at system level, where everything comes, and of those none that `_type`
+/// leaves out or the client may not read.
+pub(super) fn helper_types(spec: &ExportSpec) -> Vec<ResourceType> {
+    let request = &spec.request;
     if request.level == ExportLevel::System || request.organize_output_by.is_some() {
         return Vec::new();
     }
-    let is_asked = |each: &ResourceType| request.types.as_ref().is_none_or(|types| types.contains(each));
-    TYPES.into_iter().filter(is_asked).collect()
+    TYPES.into_iter().filter(|each| spec.may_hold(*each)).collect()
 }
 
 /// Writes the helper resources of a type.

@@ -19,6 +19,8 @@ const NAMED_MAX: usize = 100_000;
 pub(super) struct Notes {
     /// Parameters that were left aside (K-22).
     pub(super) ignored: Vec<OperationOutcome>,
+    /// What the client may not read.
+    pub(super) withheld: Vec<OperationOutcome>,
     /// Requested types that are in no compartment, and of which nothing comes otherwise.
     pub(super) types_outside: Vec<ResourceType>,
     /// What is in no block of output that is organised by instance.
@@ -45,11 +47,13 @@ impl Notes {
     /// What is known from the request alone.
     pub(super) fn of(spec: &ExportSpec) -> Self {
         let types = spec.request.types.iter().flatten().copied();
+        let types = types.filter(|each| spec.may_hold(*each));
         let comes = |each: &ResourceType| {
             each.in_patient_compartment() || (spec.helper_resources && is_helper(*each))
         };
         Self {
             ignored: spec.request.ignored.clone(),
+            withheld: spec.withheld(),
             types_outside: types.filter(|each| !comes(each)).collect(),
             ..Self::default()
         }
@@ -65,6 +69,7 @@ impl Notes {
     /// One OperationOutcome for each thing to be known.
     pub(super) fn outcomes(&self) -> Vec<OperationOutcome> {
         let mut outcomes = self.ignored.clone();
+        outcomes.extend_from_slice(&self.withheld);
         for outside in &self.types_outside {
             let text =
                 format!("_type: {outside} is not in the Patient compartment; this export has none of it");

@@ -1,6 +1,6 @@
 //! Cuts an export into parts: a type, or where a type is very large a range of its keys, and one for what was deleted.
 
-use fhirhose_fhir::export_request::{AssociatedData, ExportLevel, ExportRequest};
+use fhirhose_fhir::export_request::{AssociatedData, ExportLevel};
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_store::catalog::KeyRange;
 use fhirhose_store::{ScanRequest, Selection, Sequence, Store};
@@ -24,7 +24,7 @@ pub(super) async fn plan(
 ) -> Result<Vec<Part>> {
     let request = &spec.request;
     if let Some(by) = request.organize_output_by {
-        let mut parts = blocks::plan(store, request, (wanted, state), by, part_bytes.max(1)).await?;
+        let mut parts = blocks::plan(store, spec, (wanted, state), by, part_bytes.max(1)).await?;
         if request.since.is_some() {
             parts.push(Part::new(Work::Deletions, 0));
         }
@@ -36,7 +36,7 @@ pub(super) async fn plan(
         part_bytes: part_bytes.max(1),
         parts: Vec::new(),
     };
-    let types = types(request);
+    let types = types(spec);
     let whole = State::at(state.snapshot, Sequence::ZERO);
     planner.add_ranges(Times::Asked, &types).await?;
     if wanted.has_joined() {
@@ -49,12 +49,12 @@ pub(super) async fn plan(
             planner.add_unowned(Times::BeforeJoining, &whole).await?;
         }
     }
-    if request.associated_data != AssociatedData::Default {
+    if request.associated_data != AssociatedData::Default && spec.grants(ResourceType::PROVENANCE) {
         let range = KeyRange::of_type(ResourceType::PROVENANCE);
         planner.add_if_any(Work::Associated, range, &whole).await?;
     }
     if spec.helper_resources {
-        for resource_type in helper_types(request) {
+        for resource_type in helper_types(spec) {
             let range = KeyRange::of_type(resource_type);
             planner
                 .add_if_any(Work::Helpers { resource_type }, range, &whole)
@@ -69,12 +69,10 @@ pub(super) async fn plan(
     Ok(parts)
 }
 
-/// The types that are asked for, whose resources are taken by what they are.
-pub(super) fn types(request: &ExportRequest) -> Vec<ResourceType> {
-    let mut types = match &request.types {
-        Some(types) => types.clone(),
-        None => ResourceType::all().collect(),
-    };
+/// The types that are asked for and may come, whose resources are taken by what they are.
+pub(super) fn types(spec: &ExportSpec) -> Vec<ResourceType> {
+    let request = &spec.request;
+    let mut types: Vec<_> = ResourceType::all().filter(|each| spec.may_hold(*each)).collect();
     // Content of patients comes as attachments, not as Binary (K-12).
     types.retain(|each| request.level == ExportLevel::System || *each != ResourceType::BINARY);
     if request.associated_data != AssociatedData::Default {

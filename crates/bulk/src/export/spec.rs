@@ -121,7 +121,7 @@ pub async fn submit_export(
         let problem = "_dryRun asks for an estimate, not for an export";
         return Err(Error::new(ErrorKind::Invalid, problem));
     }
-    check(store, &spec.request).await?;
+    check(store, spec).await?;
     if let Target::Folder(folder) = &spec.target {
         if spec.request.allow_partial_manifests {
             let problem = "allowPartialManifests: the files of a folder appear all at once, at the end";
@@ -145,8 +145,9 @@ pub async fn submit_export(
 }
 
 /// Refuses a request that cannot be honoured, or of what is not there.
-pub(super) async fn check(store: &Store, request: &ExportRequest) -> Result<()> {
-    blocks::check(request)?;
+pub(super) async fn check(store: &Store, spec: &ExportSpec) -> Result<()> {
+    let request = &spec.request;
+    blocks::check(spec)?;
     if request.level == ExportLevel::System && request.patients.is_some() {
         let problem = "patient: the export of a whole system takes no patients";
         return Err(Error::new(ErrorKind::Invalid, problem));

@@ -127,8 +127,7 @@ async fn members_of(crew: &Crew, key: &[u8]) -> Result<Wanted> {
 /// Shows the lines of a Group's block: itself, if it is wanted, then type by type what its members have.
 fn visit(source: &Source<'_>, group: &[u8], take: &mut Take<'_>) -> Result<ControlFlow<()>> {
     let crew = source.crew;
-    let is_asked = |types: &Vec<ResourceType>| types.contains(&ResourceType::GROUP);
-    if crew.request.types.as_ref().is_none_or(is_asked) {
+    if crew.spec.may_hold(ResourceType::GROUP) {
         let of_group = Source {
             wanted: &crew.wanted,
             ..*source

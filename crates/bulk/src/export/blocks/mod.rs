@@ -20,7 +20,7 @@ mod writer;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use fhirhose_fhir::export_request::{AssociatedData, ExportLevel, ExportRequest};
+use fhirhose_fhir::export_request::{AssociatedData, ExportLevel};
 use fhirhose_fhir::outcome::OperationOutcome;
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_store::catalog::KeyRange;
@@ -59,7 +59,8 @@ pub(super) enum Blocks {
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] if not, naming the parameter.
-pub(super) fn check(request: &ExportRequest) -> Result<()> {
+pub(super) fn check(spec: &ExportSpec) -> Result<()> {
+    let request = &spec.request;
     let invalid = |problem: &str| Err(Error::new(ErrorKind::Invalid, problem));
     let Some(by) = request.organize_output_by else {
         return Ok(());
@@ -71,6 +72,10 @@ pub(super) fn check(request: &ExportRequest) -> Result<()> {
     ];
     if !can_head.contains(&by) {
         return invalid("organizeOutputBy: output can be organised by Patient, Group and Organization only");
+    }
+    if !spec.grants(by) {
+        // The headers of blocks name the instances.
+        return invalid("organizeOutputBy: the client may not read that type");
     }
     if by == ResourceType::GROUP && matches!(request.level, ExportLevel::Patient(_)) {
         return invalid("organizeOutputBy: the export of one patient cannot be organised by Group");
@@ -84,13 +89,13 @@ pub(super) fn check(request: &ExportRequest) -> Result<()> {
 /// Plans the parts of an organised export.
 pub(super) async fn plan(
     store: &Store,
-    request: &ExportRequest,
+    spec: &ExportSpec,
     (wanted, state): (&Wanted, &State),
     by: ResourceType,
     part_bytes: u64,
 ) -> Result<Vec<Part>> {
     // The instance leads its block; resources of the other type of instance are in many blocks or in none.
-    let mut types = types(request);
+    let mut types = types(spec);
     types.sort_by_key(|each| *each != ResourceType::PATIENT);
     if by == ResourceType::ORGANIZATION {
         return plan_organizations(store, wanted, types).await;
@@ -98,7 +103,7 @@ pub(super) async fn plan(
     types.retain(|each| *each != ResourceType::GROUP);
     let cut = owners::cut(store, wanted, &types, OwnerRange::all(), part_bytes).await?;
     if by == ResourceType::GROUP {
-        return groups::plan(store, request, state, cut).await;
+        return groups::plan(store, &spec.request, state, cut).await;
     }
     let share = cut.text_bytes / cut.ranges.len().max(1) as u64;
     let part = |owners| {
@@ -156,7 +161,7 @@ pub(super) async fn left_out(
     }
     if matches!(request.level, ExportLevel::System) {
         let mut names = Vec::new();
-        for each in types(request) {
+        for each in types(spec) {
             let scan = wanted.scan(each, without_owner(each));
             if each != ResourceType::GROUP && shows_any(store, scan).await? {
                 names.push(each.name());
@@ -170,11 +175,7 @@ pub(super) async fn left_out(
             outcomes.push(OperationOutcome::information(text));
         }
     }
-    let has_groups = request
-        .types
-        .as_ref()
-        .is_none_or(|types| types.contains(&ResourceType::GROUP));
-    if by == ResourceType::PATIENT && has_groups {
+    if by == ResourceType::PATIENT && spec.may_hold(ResourceType::GROUP) {
         let text =
             "organizeOutputBy: Group resources are left out, for they would be in the block of each member";
         outcomes.push(OperationOutcome::information(text));
@@ -193,9 +194,8 @@ async fn left_out_beside(
     if request.level == ExportLevel::System {
         return Ok(outcomes);
     }
-    let comes = |each: &ResourceType| is_helper(*each) && *each != by;
-    let is_asked = |types: &Vec<ResourceType>| types.iter().any(comes);
-    if spec.helper_resources && request.types.as_ref().is_none_or(is_asked) {
+    let comes = |each: ResourceType| is_helper(each) && each != by && spec.may_hold(each);
+    if spec.helper_resources && ResourceType::all().any(comes) {
         let text = "organizeOutputBy: helper resources, such as Practitioner and Location, are in no block and left out";
         outcomes.push(OperationOutcome::information(text));
     }
@@ -203,7 +203,7 @@ async fn left_out_beside(
         selection: Selection::All,
         ..wanted.scan(ResourceType::PROVENANCE, unowned_range())
     };
-    if types(request).contains(&ResourceType::PROVENANCE) && shows_any(store, unowned).await? {
+    if types(spec).contains(&ResourceType::PROVENANCE) && shows_any(store, unowned).await? {
         let text = "organizeOutputBy: Provenance that names no Patient is in no block and left out";
         outcomes.push(OperationOutcome::information(text));
     }

@@ -87,8 +87,7 @@ fn gather(source: &Source<'_>, number: usize) -> Result<Option<Vec<OutputName>>>
     {
         scans.push((each, source.wanted.scan(each, source.wanted.range(each))));
     }
-    let is_asked = |types: &Vec<ResourceType>| types.contains(&ResourceType::ORGANIZATION);
-    if crew.request.types.as_ref().is_none_or(is_asked) {
+    if crew.spec.may_hold(ResourceType::ORGANIZATION) {
         let all = KeyRange::of_type(ResourceType::ORGANIZATION);
         let scan = ScanRequest {
             selection: Selection::All,

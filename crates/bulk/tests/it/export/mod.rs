@@ -9,6 +9,7 @@ mod estimate;
 mod expected;
 mod files;
 mod fixture;
+mod granted;
 mod groups;
 mod helpers;
 mod levels;
