@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use fhirhose_auth::{Algorithm, SigningKey};
+use fhirhose_fhir::instant::Instant;
 
 pub(crate) const RSA_PKCS8: &str = include_str!("keys/test-only-rsa-2048-pkcs8.pem");
 pub(crate) const RSA_PKCS1: &str = include_str!("keys/test-only-rsa-2048-pkcs1.pem");
@@ -28,6 +29,19 @@ pub(crate) fn signer(algorithm: Algorithm) -> SigningKey {
 
 /// The key that most tests sign with.
 pub(crate) static SIGNER: LazyLock<SigningKey> = LazyLock::new(|| signer(Algorithm::Es384));
+
+/// The instant at which tests happen.
+pub(crate) const NOW: Instant = Instant::from_micros(1_795_278_407_000_000);
+
+/// So many seconds from [`NOW`].
+pub(crate) fn now_plus(secs: i64) -> Instant {
+    Instant::from_micros(NOW.micros() + secs * 1_000_000)
+}
+
+/// The seconds of [`NOW`], and so many more.
+pub(crate) fn secs(more: i64) -> i64 {
+    NOW.micros() / 1_000_000 + more
+}
 
 /// Base64url of a text.
 pub(crate) fn encoded(text: &str) -> String {

@@ -2,6 +2,9 @@
 
 mod fixture;
 
+mod access_token;
+mod assertion;
+mod jwks;
 mod jws;
 mod scope;
 mod signing_key;
