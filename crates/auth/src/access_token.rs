@@ -6,7 +6,7 @@ use fhirhose_fhir::instant::Instant;
 use serde_json::json;
 
 use crate::claims::{Claims, Times, numeric_date};
-use crate::{Algorithm, ClaimFault, Jwks, Jws, JwsFault, KeyFault, Scope, ScopeFault, Scopes, SigningKey};
+use crate::{Algorithm, ClaimFault, Jwks, Jws, JwsFault, KeyFault, ScopeFault, Scopes, SigningKey};
 
 /// `typ` of access tokens (RFC 9068).
 const ACCESS_TOKEN: &str = "at+jwt";
@@ -190,11 +190,7 @@ fn external(claims: &Claims) -> Result<(String, Scopes, String), TokenFault> {
         None => claims.texts("scp")?.ok_or(ClaimFault::Missing("scope"))?,
     };
     // Such a server has scopes for others too, such as `openid`; what means nothing here grants nothing here.
-    let scopes = texts
-        .iter()
-        .flat_map(|text| text.split(' '))
-        .filter_map(|text| Scope::parse(text).ok())
-        .collect();
+    let scopes = Scopes::parse_known(&texts.join(" "));
     let id = claims.text("jti")?.unwrap_or_default();
     Ok((client.to_owned(), scopes, id.to_owned()))
 }

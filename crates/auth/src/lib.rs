@@ -42,4 +42,4 @@ pub use jwks::{JWKS_BYTES_MAX, JWKS_KEYS_MAX, Jwks, VerifyingKey};
 pub use jws::{JWS_BYTES_MAX, Jws, JwsFault};
 pub use key_fault::KeyFault;
 pub use scope::{Actions, Form, NamedScope, Scope, ScopeFault, Scopes, Subject};
-pub use signing_key::SigningKey;
+pub use signing_key::{SigningKey, random_id};

@@ -164,3 +164,12 @@ fn private_jwks_are_refused_with_their_reason() {
         .collect();
     check_jwk(&without_type, KeyFault::NoKeyType);
 }
+
+#[test]
+fn a_24_ids_are_new_each_time() {
+    let made: std::collections::BTreeSet<String> = (0..100)
+        .map(|_| fhirhose_auth::random_id().expect("an id"))
+        .collect();
+    assert_eq!(made.len(), 100);
+    assert!(made.iter().all(|id| id.len() == 22));
+}
