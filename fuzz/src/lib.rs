@@ -4,9 +4,12 @@
 //! runner (`src/bin/bounded.rs`) call the same functions, so a finding of either replays in the other. Inputs worth
 //! keeping lie under `corpus/<target>/`.
 
+pub mod jwks;
+pub mod jwt;
 pub mod kick_off;
 pub mod line_checker;
 pub mod ndjson_cutter;
+pub mod scope;
 pub mod search;
 
 /// A fuzz target: its name, which is its corpus folder's too, and its laws.
@@ -18,7 +21,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 7] = [
     Target {
         name: "ndjson_cutter",
         check: ndjson_cutter::check,
@@ -34,5 +37,17 @@ pub const TARGETS: [Target; 4] = [
     Target {
         name: "search",
         check: search::check,
+    },
+    Target {
+        name: "jwt",
+        check: jwt::check,
+    },
+    Target {
+        name: "jwks",
+        check: jwks::check,
+    },
+    Target {
+        name: "scope",
+        check: scope::check,
     },
 ];

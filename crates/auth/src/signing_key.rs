@@ -171,7 +171,10 @@ impl SigningKey {
         let pair = RsaPair::from_der(key).map_err(|_| KeyFault::Damaged)?;
         let der = key.to_vec();
         let pair = Box::new(pair);
-        Ok(Self::new(public, Algorithm::Rs384, Pair::Rsa { pair, der }))
+        let key = Self::new(public, Algorithm::Rs384, Pair::Rsa { pair, der });
+        // Some numbers that do not belong together are seen only by what they sign.
+        key.signature(&[]).map_err(|_| KeyFault::Damaged)?;
+        Ok(key)
     }
 
     fn from_sec1(key: &[u8], curve_id: Option<&[u8]>) -> Result<Self, KeyFault> {

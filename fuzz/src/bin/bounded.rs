@@ -78,6 +78,24 @@ const PIECES: &[&str] = &[
     "$",
     "\"coding\":[{\"code\":\"a\"}]",
     "\"valueQuantity\":{\"value\":5.4}",
+    ".",
+    "eyJhbGciOiJFUzI1NiJ9",
+    "\"alg\":\"none\"",
+    "\"alg\":\"HS256\"",
+    "\"crit\":[\"exp\"]",
+    "\"kid\":\"a\"",
+    "\"typ\":\"at+jwt\"",
+    "\"aud\":[\"https://ehr.example.org\"]",
+    "\"exp\":1795278407",
+    "\"jti\":\"1\"",
+    "\"kty\":\"RSA\"",
+    "\"d\":\"AQAB\"",
+    "\"use\":\"enc\"",
+    "-----BEGIN PRIVATE KEY-----\n",
+    " system/*.cruds",
+    " system/AuditEvent.rs",
+    ".read",
+    "?category=laboratory",
 ];
 
 fn main() -> ExitCode {
@@ -90,7 +108,9 @@ fn main() -> ExitCode {
         .filter(|target| name == "all" || name == target.name)
         .collect();
     let (Some(seconds), Some(seed), false) = (seconds, seed, chosen.is_empty()) else {
-        eprintln!("usage: bounded [ndjson_cutter|line_checker|kick_off|search|all] [seconds] [seed]");
+        eprintln!(
+            "usage: bounded [ndjson_cutter|line_checker|kick_off|search|jwt|jwks|scope|all] [seconds] [seed]"
+        );
         return ExitCode::from(2);
     };
     let held = chosen

@@ -156,6 +156,7 @@ fn private_jwks_are_refused_with_their_reason() {
     );
     check_jwk(&with(&rsa, "p", json!(null)), KeyFault::Member("p"));
     check_jwk(&with(&rsa, "p", rsa["q"].clone()), KeyFault::Damaged);
+    check_jwk(&with(&rsa, "qi", rsa["dq"].clone()), KeyFault::Damaged);
     check_jwk(&with(&rsa, "n", json!("AQAB")), KeyFault::Weak);
     let without_type = ec.as_object().expect("an object").clone();
     let without_type: Value = without_type
