@@ -19,6 +19,8 @@ use hyper::{Method, Response, StatusCode};
 
 use crate::answer::Body;
 use crate::app::App;
+use crate::authority::form::Form;
+use crate::authority::oauth;
 use crate::problem::Problem;
 use crate::rest::write::Conditions;
 use crate::routes::path::decode;
@@ -252,8 +254,31 @@ impl Call {
             .map_err(|_| Problem::bad_request(IssueCode::Structure, "the body is no form in UTF-8"))
     }
 
+    /// Reads the form of a request to an OAuth endpoint, of at most `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// 400 for another type, for parameters in the URL, for one that comes twice, and for what is no form; 413 and 408 as
+    /// [`Call::json_body`].
+    pub(crate) async fn oauth_form(self, bytes_max: usize) -> Result<Form, Problem> {
+        let text = "the parameters belong into the body, as application/x-www-form-urlencoded";
+        if self.check_content_type(&[oauth::FORM], text).is_err() || !self.query().is_empty() {
+            return Err(oauth::invalid_request(text));
+        }
+        let body = self.body_up_to(bytes_max).await?;
+        let body = str::from_utf8(&body).ok();
+        let pairs = body.and_then(|body| {
+            let pieces = body.split('&').filter(|piece| !piece.is_empty());
+            pieces.map(decode_pair).collect::<Option<Vec<_>>>()
+        });
+        Form::of(pairs.ok_or_else(|| oauth::invalid_request("the body is no form in UTF-8"))?)
+    }
+
     async fn whole_body(self) -> Result<Bytes, Problem> {
         let bytes_max = self.app.settings.body_bytes_max;
+        self.body_up_to(bytes_max).await
+    }
+
+    async fn body_up_to(self, bytes_max: usize) -> Result<Bytes, Problem> {
         let clock = Arc::clone(self.app.store.clock());
         let late = clock
             .now()

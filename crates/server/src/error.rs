@@ -13,6 +13,8 @@ pub enum ErrorKind {
     Settings,
     /// The address cannot be listened on: in use, or not this machine's.
     Listen,
+    /// The keys or records of the authorization server cannot be used.
+    Authority,
     /// The job runner failed.
     Jobs,
 }

@@ -10,7 +10,10 @@ use fhirhose_store::ErrorKind as StoreKind;
 use hyper::header::{HeaderName, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
+use serde_json::json;
+
 use crate::answer::{self, Body, FHIR_JSON};
+use crate::authority::oauth;
 
 /// What a client is told of a failure that is not its own; the cause goes to the log.
 const INTERNAL: &str = "the server failed; its log says why";
@@ -21,6 +24,8 @@ pub(crate) struct Problem {
     status: StatusCode,
     outcome: OperationOutcome,
     headers: Vec<(HeaderName, String)>,
+    /// The error code, if it is one of OAuth.
+    oauth_code: Option<&'static str>,
     cause: Option<String>,
 }
 
@@ -36,6 +41,7 @@ impl Problem {
             status,
             outcome,
             headers: Vec::new(),
+            oauth_code: None,
             cause: None,
         }
     }
@@ -99,6 +105,13 @@ impl Problem {
         self
     }
 
+    /// Says which error of OAuth it is.
+    #[must_use]
+    pub(crate) fn with_oauth_code(mut self, code: &'static str) -> Self {
+        self.oauth_code = Some(code);
+        self
+    }
+
     /// Says where in the request the problem is, as a FHIRPath, unless it says so already.
     #[must_use]
     pub(crate) fn at(mut self, place: impl Into<String>) -> Self {
@@ -138,6 +151,18 @@ impl Problem {
         response
     }
 
+    /// Makes the response of an OAuth endpoint.
+    pub(crate) fn into_oauth_response(self) -> Response<Body> {
+        let error = self.oauth_code.unwrap_or_else(|| oauth::code_of(self.status));
+        let description = self.outcome.issues.first().map(|issue| issue.details.as_str());
+        let content = json!({ "error": error, "error_description": description });
+        let mut response = oauth::json_answer(self.status, &content);
+        for (name, value) in self.headers {
+            answer::set(response.headers_mut(), name, &value);
+        }
+        response
+    }
+
     pub(crate) fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, IssueCode::Exception, INTERNAL)
     }
@@ -147,7 +172,9 @@ impl Problem {
         Self::new(StatusCode::INSUFFICIENT_STORAGE, IssueCode::NoStore, text)
     }
 
-    fn because(mut self, error: &(dyn StdError + 'static)) -> Self {
+    /// Tells the log why.
+    #[must_use]
+    pub(crate) fn because(mut self, error: &(dyn StdError + 'static)) -> Self {
         self.cause = Some(Failure::from_error("", error).message);
         self
     }

@@ -85,7 +85,8 @@ impl Bound {
     /// point within `drain_secs`, and returns.
     ///
     /// # Errors
-    /// [`ErrorKind::Settings`] for lanes or leases that cannot work; [`ErrorKind::Jobs`] when the job runner failed.
+    /// [`ErrorKind::Settings`] for lanes or leases that cannot work; [`ErrorKind::Authority`] when the keys of the authorization
+    /// server cannot be used; [`ErrorKind::Jobs`] when the job runner failed.
     pub async fn serve(
         self,
         components: Components,
@@ -106,11 +107,18 @@ impl Bound {
             drain: Duration::from_secs(self.settings.drain_secs),
         };
         let clock = Arc::clone(components.store.clock());
+        let authority = Authority::open(
+            &self.settings.auth,
+            &components.store,
+            Arc::clone(&components.entropy),
+            &self.base_url,
+        )
+        .await?;
         let app = Arc::new(App {
             store: components.store,
             entropy: components.entropy,
             wake: runner.wake(),
-            authority: Authority::open(&self.settings.auth),
+            authority,
             polls: Polls::new(self.settings.polls_burst_max, self.settings.polls_tracked_max),
             started: Instant::from_micros(clock.now().as_micros()),
             searches: Semaphore::new(self.settings.rest.searches_parallel),
@@ -120,7 +128,8 @@ impl Bound {
             statement: std::sync::OnceLock::new(),
         });
         info!(address = %self.address, base_url = app.base_url, "serving");
-        let answer = move |request| routes::answer(Arc::clone(&app), request);
+        let shared = Arc::clone(&app);
+        let answer = move |request| routes::answer(Arc::clone(&shared), request);
         let stop = StopSignal::new();
         let stopped = stop.clone();
         let running = async {
@@ -140,7 +149,13 @@ impl Bound {
             }
         };
         let listening = listen(self.listener, limits, answer, &*clock, stop.clone());
-        let (ended, (), (), ()) = tokio::join!(running, listening, upkeep.run(stop.clone()), telling);
+        let (ended, (), (), (), ()) = tokio::join!(
+            running,
+            listening,
+            upkeep.run(stop.clone()),
+            app.authority.upkeep(stop.clone()),
+            telling
+        );
         ended.map_err(|source| Error::new(ErrorKind::Jobs, "running jobs").caused_by(source))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use fhirhose_auth::Algorithm;
 use url::Url;
 
 use crate::{Error, ErrorKind, Result};
@@ -26,6 +27,8 @@ pub enum AuthSettings {
 pub struct SmartSettings {
     /// How long an access token lives, in seconds, at most [`TOKEN_SECS_MAX`]. Default: 300.
     pub token_secs: u64,
+    /// How clients may sign. Default: RS384 and ES384.
+    pub algorithms: Vec<Algorithm>,
     /// How far ahead the end of a client's assertion may lie, in seconds. Default: 300.
     pub assertion_secs_max: u64,
     /// By how much the clocks of clients may differ from this one's, in seconds. Default: 60.
@@ -116,6 +119,7 @@ impl Default for SmartSettings {
     fn default() -> Self {
         Self {
             token_secs: 300,
+            algorithms: Algorithm::DEFAULT.to_vec(),
             assertion_secs_max: 300,
             skew_secs: 60,
             used_assertions_max: 1_000_000,
@@ -166,6 +170,9 @@ impl AuthSettings {
                     return Err(refused(format!(
                         "access tokens live for {TOKEN_SECS_MAX} seconds at most"
                     )));
+                }
+                if smart.algorithms.is_empty() {
+                    return Err(refused("clients may sign by no algorithm"));
                 }
                 at_least_one(&[
                     ("token_secs", smart.token_secs),

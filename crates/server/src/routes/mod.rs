@@ -1,6 +1,7 @@
 //! Every path of the server with its methods, one endpoint per file, and how a request finds its own.
 
 mod async_status;
+mod auth;
 mod bundle;
 mod create;
 mod delete;
@@ -85,6 +86,17 @@ static ROUTES: &[Route] = &[
     Route {
         pattern: "/jobs/{job}/cancel",
         endpoints: &[(Method::POST, Access::Operator, |call| Box::pin(job::cancel(call)))],
+    },
+    Route {
+        pattern: "/auth/token",
+        endpoints: &[(Method::POST, Access::Public, |call| Box::pin(auth::token(call)))],
+    },
+    Route {
+        pattern: "/auth/jwks",
+        endpoints: &[
+            (Method::GET, Access::Public, |call| Box::pin(auth::jwks(call))),
+            (Method::HEAD, Access::Public, |call| Box::pin(auth::jwks(call))),
+        ],
     },
     Route {
         pattern: "/fhir/metadata",
@@ -346,7 +358,13 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Respons
     {
         error!(http.method = %method, http.route = pattern, cause, "a request failed");
     }
-    let response = answered.unwrap_or_else(Problem::into_response);
+    let response = answered.unwrap_or_else(|problem| {
+        if pattern.starts_with("/auth/") {
+            problem.into_oauth_response()
+        } else {
+            problem.into_response()
+        }
+    });
     let duration_ms = u64::try_from(app.clock().now().since(began).as_millis()).unwrap_or(u64::MAX);
     info!(http.method = %method, http.route = pattern, http.status = response.status().as_u16(), duration_ms, "answered");
     response

@@ -28,6 +28,8 @@ pub(crate) struct Server {
     pub(crate) store: Store,
     /// Below which imports may read `file` URLs.
     pub(crate) root: TempDir,
+    /// The access token that all requests bring, if they bring one.
+    pub(crate) token: Option<String>,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<Result<()>>>,
 }
@@ -98,6 +100,7 @@ impl Server {
             base,
             store,
             root,
+            token: None,
             stop: Some(stop),
             running: Some(running),
         }
@@ -121,7 +124,11 @@ impl Server {
         let target = target
             .strip_prefix(&format!("http://{}", self.address))
             .unwrap_or(target);
-        Ask::new(self.address, method, target)
+        let ask = Ask::new(self.address, method, target);
+        match &self.token {
+            Some(token) => ask.bearer(token),
+            None => ask,
+        }
     }
 
     pub(crate) async fn get(&self, target: &str) -> Answer {

@@ -53,6 +53,12 @@ impl Ask {
         self
     }
 
+    /// Brings an access token, instead of another one.
+    pub(crate) fn bearer(mut self, token: &str) -> Self {
+        self.headers.retain(|(known, _)| known != "authorization");
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
     /// The headers that the standard wants of a kick-off (K-20, K-21).
     pub(crate) fn asynchronous(self) -> Self {
         self.header("accept", "application/fhir+json")
