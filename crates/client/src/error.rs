@@ -2,6 +2,8 @@
 
 use std::error::Error as StdError;
 
+use crate::guard::{NOT_REACHED, Refusal, causes};
+
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -11,6 +13,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorKind {
     /// The URL is not one, or of a scheme that is not http or https.
     Url,
+    /// The [policy](crate::FetchPolicy) forbids to fetch it; trying again does not help.
+    Forbidden,
     /// No connection, a time-out, or a body that ended short: trying again may help.
     Unreachable,
     /// The server refuses: a 4xx other than 408 and 429.
@@ -62,12 +66,25 @@ impl Error {
     }
 
     /// Makes an error out of the HTTP library's, without the URL that it would print.
+    ///
+    /// A server that cannot be reached and one that may not be are told alike.
     pub(crate) fn transport(context: String, source: reqwest::Error) -> Self {
-        let kind = if source.is_builder() {
-            ErrorKind::Url
-        } else {
-            ErrorKind::Unreachable
-        };
-        Self::new(kind, context).caused_by(source.without_url())
+        if let Some(refusal) = Refusal::within(&source) {
+            return Self::new(ErrorKind::Forbidden, format!("{context}: {refusal}"));
+        }
+        if source.is_builder() {
+            return Self::new(ErrorKind::Url, context).caused_by(source.without_url());
+        }
+        if source.is_connect() {
+            let tls = causes(&source).find_map(|cause| cause.downcast_ref::<rustls::Error>());
+            if let Some(tls) = tls {
+                return Self::new(ErrorKind::Unreachable, context).caused_by(tls.clone());
+            }
+            let source = source.without_url();
+            let why = causes(&source).last().map(ToString::to_string);
+            tracing::info!(what = context, why, "no connection");
+            return Self::new(ErrorKind::Unreachable, format!("{context}: {NOT_REACHED}"));
+        }
+        Self::new(ErrorKind::Unreachable, context).caused_by(source.without_url())
     }
 }

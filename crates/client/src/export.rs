@@ -5,8 +5,8 @@ use crate::{Error, ErrorKind, Result, retry_after};
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::manifest::{Manifest, ManifestFile};
 use futures::StreamExt;
-use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, CONTENT_LOCATION, RETRY_AFTER};
+use reqwest::{Method, StatusCode};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -58,8 +58,7 @@ impl Export {
         let url = parse(url)?;
         let place = name(&url);
         let request = http
-            .client()
-            .get(url.clone())
+            .request(Method::GET, &url)?
             .header(ACCEPT, "application/fhir+json");
         let response = send(request.header("Prefer", "respond-async"), &place).await?;
         if response.status() != StatusCode::ACCEPTED {
@@ -85,8 +84,7 @@ impl Export {
     pub async fn poll(&self, http: &Http) -> Result<Poll> {
         let place = name(&self.status_url);
         let request = http
-            .client()
-            .get(self.status_url.clone())
+            .request(Method::GET, &self.status_url)?
             .header(ACCEPT, "application/json");
         let response = send(request, &place).await?;
         match response.status() {
@@ -160,7 +158,7 @@ impl Export {
     /// As [`poll`](Self::poll).
     pub async fn delete(&self, http: &Http) -> Result<()> {
         let place = name(&self.status_url);
-        let response = send(http.client().delete(self.status_url.clone()), &place).await?;
+        let response = send(http.request(Method::DELETE, &self.status_url)?, &place).await?;
         accepted(response, &place).map(|_| ())
     }
 

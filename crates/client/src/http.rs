@@ -1,27 +1,35 @@
-//! The connection: limits, redirects, and [`Http::fetch`], which gives bytes as they were sent.
+//! The connection: TLS, limits, the guard, and [`Http::fetch`], which gives bytes as they were sent.
 
+use crate::body::{BodyLimits, limited};
+use crate::guard::{CheckedResolver, FetchPolicy, Resolver, SystemResolver, redirects};
 use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, RANGE};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
 /// Bytes as they arrive. An error ends the stream; a body that is shorter than announced is an error.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 
-/// Limits of the connection.
+/// How connections are made, and what may be fetched over them.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
     /// How long a connection may take to be made, in seconds.
     pub connect_timeout_secs: u64,
     /// How long a server may send nothing, in seconds.
     pub read_timeout_secs: u64,
-    /// How many redirects are followed. Credentials never go along to another host.
-    pub redirects_max: usize,
+    /// How long a document may take that is fetched whole, in seconds.
+    pub small_timeout_secs: u64,
+    /// What may be fetched, from where, and how much.
+    pub policy: FetchPolicy,
+    /// Certificates of authorities that are trusted besides those of the operating system.
+    pub extra_roots: Vec<CertificateDer<'static>>,
     /// What the client calls itself.
     pub user_agent: String,
 }
@@ -32,7 +40,9 @@ impl Default for HttpSettings {
         Self {
             connect_timeout_secs: 10,
             read_timeout_secs: 60,
-            redirects_max: 5,
+            small_timeout_secs: 10,
+            policy: FetchPolicy::default(),
+            extra_roots: Vec::new(),
             user_agent,
         }
     }
@@ -42,6 +52,8 @@ impl Default for HttpSettings {
 #[derive(Debug, Clone)]
 pub struct Http {
     client: Client,
+    policy: Arc<FetchPolicy>,
+    small_timeout: Duration,
 }
 
 /// The beginning of an answer to [`Http::fetch`].
@@ -57,21 +69,49 @@ pub struct Fetched {
 }
 
 impl Http {
-    /// Makes a client: TLS by rustls with the operating system's roots.
+    /// Makes a client: TLS by rustls with the operating system's roots. Proxies of the environment are not used, for they
+    /// would see names that the guard is to check.
     ///
     /// # Errors
-    /// [`ErrorKind::Unreachable`] when the TLS roots of this machine cannot be read.
+    /// [`ErrorKind::Unreachable`] when the TLS roots of this machine, or the extra ones, cannot be read.
     pub fn new(settings: &HttpSettings) -> Result<Self> {
+        Self::with_resolver(settings, Arc::new(SystemResolver))
+    }
+
+    /// Makes a client that asks `resolver` for the addresses of names.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_resolver(settings: &HttpSettings, resolver: Arc<dyn Resolver>) -> Result<Self> {
         // Another part of the process may have chosen a provider already; that one is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let failed = |source| Error::transport("setting up the HTTP client".to_owned(), source);
+        let roots = settings
+            .extra_roots
+            .iter()
+            .map(|root| Certificate::from_der(root));
+        let roots = roots.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let policy = Arc::new(settings.policy.clone());
         let client = Client::builder()
             .connect_timeout(Duration::from_secs(settings.connect_timeout_secs))
             .read_timeout(Duration::from_secs(settings.read_timeout_secs))
-            .redirect(Policy::limited(settings.redirects_max))
+            .redirect(redirects(&policy))
+            // A query can hold a secret that is not the next server's business.
+            .referer(false)
+            .no_proxy()
+            .dns_resolver(CheckedResolver {
+                policy: Arc::clone(&policy),
+                resolver,
+            })
+            .tls_certs_merge(roots)
             .user_agent(&settings.user_agent)
             .build()
-            .map_err(|source| Error::transport("setting up the HTTP client".to_owned(), source))?;
-        Ok(Self { client })
+            .map_err(failed)?;
+        Ok(Self {
+            client,
+            policy,
+            small_timeout: Duration::from_secs(settings.small_timeout_secs),
+        })
     }
 
     /// Fetches what lies behind a URL as it was sent, from byte `from` on where the server can do so.
@@ -79,11 +119,14 @@ impl Http {
     /// `if_range` is the strong ETag of an earlier answer: when it no longer matches, the server sends everything.
     ///
     /// # Errors
-    /// [`ErrorKind::Url`], [`ErrorKind::Unreachable`], [`ErrorKind::Refused`], [`ErrorKind::Busy`].
+    /// [`ErrorKind::Url`], [`ErrorKind::Forbidden`], [`ErrorKind::Unreachable`], [`ErrorKind::Refused`], [`ErrorKind::Busy`].
     pub async fn fetch(&self, url: &str, from: u64, if_range: Option<&str>) -> Result<Fetched> {
         let url = parse(url)?;
         let place = name(&url);
-        let mut request = self.client.get(url).header(ACCEPT_ENCODING, "identity");
+        let limits = BodyLimits::of(&self.policy);
+        let mut request = self
+            .request(Method::GET, &url)?
+            .header(ACCEPT_ENCODING, "identity");
         if from > 0 {
             request = request.header(RANGE, format!("bytes={from}-"));
             if let Some(etag) = if_range {
@@ -111,13 +154,35 @@ impl Http {
             from: sent_from,
             etag,
             length,
-            stream: body(response, place),
+            stream: body(response, limits, place),
         })
     }
 
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
+    /// Begins a request, if the policy allows the URL.
+    pub(crate) fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder> {
+        self.policy
+            .check(url)
+            .map_err(|why| Error::new(ErrorKind::Forbidden, format!("{}: {why}", name(url))))?;
+        Ok(self.client.request(method, url.clone()))
     }
+
+    pub(crate) fn small_timeout(&self) -> Duration {
+        self.small_timeout
+    }
+}
+
+/// Reads certificates of authorities from PEM text, for [`HttpSettings::extra_roots`].
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] when the text holds none, or one that cannot be read.
+pub fn roots_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let broken = |text: &str| Error::new(ErrorKind::Corrupt, text);
+    let roots = read.map_err(|source| broken("reading certificates").caused_by(source))?;
+    if roots.is_empty() {
+        return Err(broken("there is no certificate in PEM form"));
+    }
+    Ok(roots)
 }
 
 /// Parses an absolute http or https URL.
@@ -175,9 +240,10 @@ fn content_range_start(headers: &HeaderMap, place: &str) -> Result<u64> {
     })
 }
 
-fn body(response: Response, place: String) -> ByteStream {
-    let chunks = response.bytes_stream();
-    Box::pin(
-        chunks.map(move |chunk| chunk.map_err(|source| Error::transport(format!("reading {place}"), source))),
-    )
+fn body(response: Response, limits: BodyLimits, place: String) -> ByteStream {
+    let named = place.clone();
+    let chunks = response
+        .bytes_stream()
+        .map(move |chunk| chunk.map_err(|source| Error::transport(format!("reading {named}"), source)));
+    Box::pin(limited(Box::pin(chunks), limits, place))
 }

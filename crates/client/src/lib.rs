@@ -1,6 +1,7 @@
 //! A Data Consumer's client: fetches what lies behind a URL, kicks off exports, polls them, downloads and proves their files.
 //!
-//! [`Http`] is the connection with its limits; [`Http::fetch`] gives the bytes as they were sent, from any offset. [`Operator`] looks after the
+//! [`Http`] is the connection with its limits; [`Http::fetch`] gives the bytes as they were sent, from any offset, and
+//! [`Http::fetch_small`] a whole document. What may be fetched at all says [`FetchPolicy`]. [`Operator`] looks after the
 //! jobs of a fhirhose server. [`Export`] is one
 //! export on a server: [`Export::kick_off`], [`Export::poll`], [`Export::download`], [`Export::delete`].
 //! It does not decide how often to try again: its callers do, by [`ErrorKind`].
@@ -19,13 +20,18 @@
 //! # Ok(()) }
 //! ```
 
+mod body;
 mod error;
 mod export;
+mod guard;
 mod http;
 mod operator;
 mod retry_after;
+mod small;
 
 pub use error::{Error, ErrorKind, Result};
 pub use export::{Downloaded, Export, Poll};
-pub use http::{ByteStream, Fetched, Http, HttpSettings};
+pub use guard::{Addresses, FetchPolicy, HostPattern, PlainHttp, Resolver, SystemResolver};
+pub use http::{ByteStream, Fetched, Http, HttpSettings, roots_from_pem};
 pub use operator::{JobAction, Operator};
+pub use small::{Freshness, SmallBody};

@@ -95,7 +95,7 @@ impl Operator {
 
     async fn ask(&self, method: Method, url: Url) -> Result<Vec<u8>> {
         let place = name(&url);
-        let response = send(self.http.client().request(method, url), &place).await?;
+        let response = send(self.http.request(method, &url)?, &place).await?;
         if !response.status().is_success() {
             return Err(refusal(response, &place).await);
         }

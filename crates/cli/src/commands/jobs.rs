@@ -4,7 +4,7 @@ use super::print;
 use crate::progress;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use fhirhose_client::{Http, HttpSettings, JobAction, Operator};
+use fhirhose_client::{FetchPolicy, Http, HttpSettings, JobAction, Operator};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -146,7 +146,10 @@ impl List {
 
 impl Server {
     fn operator(&self) -> Result<Operator> {
-        let http = Http::new(&HttpSettings::default())?;
+        let http = Http::new(&HttpSettings {
+            policy: FetchPolicy::for_own_urls(),
+            ..HttpSettings::default()
+        })?;
         Ok(Operator::new(http, &self.server)?)
     }
 
