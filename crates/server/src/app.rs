@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_jobs::{Clock, Entropy, JobId, Wake};
 use fhirhose_store::Store;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OnceCell, Semaphore};
 
 use crate::ServerSettings;
 use crate::authority::Authority;
@@ -28,6 +28,8 @@ pub(crate) struct App {
     pub(crate) settings: ServerSettings,
     /// The public FHIR base, without a slash at the end.
     pub(crate) base_url: String,
+    /// What seals the cursors of searches, once one is needed.
+    pub(crate) cursor_key: OnceCell<ring::hmac::Key>,
     /// One permit for each search that scans.
     pub(crate) searches: Semaphore,
     /// Held from looking for what a condition matches until what follows from it is written, so that two requests with the

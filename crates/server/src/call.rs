@@ -17,6 +17,7 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 
+use crate::access::Rights;
 use crate::answer::Body;
 use crate::app::App;
 use crate::authority::form::Form;
@@ -35,7 +36,7 @@ pub(crate) struct Call {
     head: Parts,
     arguments: Vec<(&'static str, String)>,
     body: Incoming,
-    grant: Grant,
+    rights: Rights,
 }
 
 impl Call {
@@ -43,20 +44,25 @@ impl Call {
         app: Arc<App>,
         (head, body): (Parts, Incoming),
         arguments: Vec<(&'static str, String)>,
-        grant: Grant,
+        rights: Rights,
     ) -> Self {
         Self {
             app,
             head,
             arguments,
             body,
-            grant,
+            rights,
         }
     }
 
-    /// What the request may do and in whose name.
+    /// What the request may do.
+    pub(crate) fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
+    /// In whose name the request comes, and by which scopes.
     pub(crate) fn grant(&self) -> &Grant {
-        &self.grant
+        self.rights.grant()
     }
 
     /// Says who asks, as jobs and limits know clients.

@@ -13,7 +13,7 @@ use fhirhose_jobs::{
 };
 use fhirhose_store::{MAINTENANCE, Maintenance, Store};
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio::sync::{Mutex, Notify, OnceCell, Semaphore};
 use tracing::info;
 
 use crate::app::App;
@@ -123,6 +123,7 @@ impl Bound {
             started: Instant::from_micros(clock.now().as_micros()),
             searches: Semaphore::new(self.settings.rest.searches_parallel),
             conditional: Mutex::new(()),
+            cursor_key: OnceCell::new(),
             settings: self.settings,
             base_url: self.base_url,
             statement: std::sync::OnceLock::new(),

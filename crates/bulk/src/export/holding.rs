@@ -1,6 +1,6 @@
 //! Which types an export may hold: those that are asked for, as far as the client may read them (K-09, A-43, A-48).
 
-use fhirhose_fhir::export_request::AssociatedData;
+use fhirhose_fhir::export_request::{AssociatedData, ExportLevel};
 use fhirhose_fhir::outcome::{IssueCode, OperationOutcome};
 use fhirhose_fhir::resource_type::ResourceType;
 use serde::Deserialize;
@@ -92,34 +92,48 @@ impl ExportSpec {
     }
 }
 
-/// Reads from the specification of an export's job which types it may hold: whoever asks for its status or its files must be
-/// allowed to read all of them (S-02, F-04, A-54).
-///
-/// # Errors
-/// [`ErrorKind::Corrupt`] if it is no specification.
-pub fn types_of_job(spec: &[u8]) -> Result<Vec<ResourceType>> {
-    #[derive(Deserialize)]
-    struct Spec {
-        request: Request,
-        #[serde(default)]
-        granted_types: Option<Vec<ResourceType>>,
+/// What an export reaches, of all that its job says: whoever asks for its status or its files must be allowed to read all of that
+/// (S-02, F-04, A-54).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportReach {
+    /// Whose data.
+    pub level: ExportLevel,
+    /// The types that it may hold.
+    pub types: Vec<ResourceType>,
+}
+
+impl ExportReach {
+    /// Reads it from the specification of an export's job.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] if it is no specification.
+    pub fn parse(spec: &[u8]) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Spec {
+            request: Request,
+            #[serde(default)]
+            granted_types: Option<Vec<ResourceType>>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Request {
+            level: ExportLevel,
+            types: Option<Vec<ResourceType>>,
+            #[serde(default)]
+            associated_data: AssociatedData,
+        }
+        let spec: Spec = serde_json::from_slice(spec).map_err(|source| {
+            Error::new(ErrorKind::Corrupt, "reading what an export was asked for").with_source(source)
+        })?;
+        let holding = Holding {
+            asked: spec.request.types.as_deref(),
+            associated: spec.request.associated_data,
+            granted: spec.granted_types.as_deref(),
+        };
+        let types = ResourceType::all().filter(|each| holding.may_hold(*each));
+        Ok(Self {
+            types: types.collect(),
+            level: spec.request.level,
+        })
     }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Request {
-        types: Option<Vec<ResourceType>>,
-        #[serde(default)]
-        associated_data: AssociatedData,
-    }
-    let spec: Spec = serde_json::from_slice(spec).map_err(|source| {
-        Error::new(ErrorKind::Corrupt, "reading what an export was asked for").with_source(source)
-    })?;
-    let holding = Holding {
-        asked: spec.request.types.as_deref(),
-        associated: spec.request.associated_data,
-        granted: spec.granted_types.as_deref(),
-    };
-    Ok(ResourceType::all()
-        .filter(|each| holding.may_hold(*each))
-        .collect())
 }

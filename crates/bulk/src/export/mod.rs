@@ -40,7 +40,7 @@ mod wanted;
 
 pub use estimate::{Estimate, Rate, TypeEstimate, estimate};
 pub use handler::ExportHandler;
-pub use holding::types_of_job;
+pub use holding::ExportReach;
 pub use pages::ExportPages;
 pub use patients::{PatientFault, drop_patient_faults, patient_faults};
 pub use result::{ExportPage, ExportResult, FileKind, ResultFile};

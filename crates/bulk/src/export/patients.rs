@@ -83,11 +83,7 @@ pub async fn patient_faults(store: &Store, request: &ExportRequest) -> Result<Ve
 
 /// Takes the patients that cannot be exported out of a request, and notes each among what was ignored (`handling=lenient`, K-22). When
 /// none is left nothing is exported.
-///
-/// # Errors
-/// What the store gives.
-pub async fn drop_patient_faults(store: &Store, request: &mut ExportRequest) -> Result<()> {
-    let faults = patient_faults(store, request).await?;
+pub fn drop_patient_faults(request: &mut ExportRequest, faults: &[PatientFault]) {
     if let Some(patients) = &mut request.patients {
         let faulty: HashSet<&Id> = faults.iter().map(PatientFault::id).collect();
         patients.retain(|id| !faulty.contains(id));
@@ -97,7 +93,6 @@ pub async fn drop_patient_faults(store: &Store, request: &mut ExportRequest) -> 
         issue.severity = fhirhose_fhir::outcome::Severity::Warning;
         request.ignored.push(OperationOutcome::of(issue));
     }
-    Ok(())
 }
 
 /// Whether filters decide about the members of a Group; `false` for one that is not there.

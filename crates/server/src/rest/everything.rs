@@ -9,14 +9,15 @@ use fhirhose_fhir::bundle_writer::{BundleEntry, BundleWriter};
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::line::{LineChecker, LineLimits};
-use fhirhose_fhir::outcome::{Issue, IssueCode};
+use fhirhose_fhir::outcome::{Issue, IssueCode, Severity};
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_fhir::search_request::CURSOR;
 use fhirhose_store::catalog::{KeyRange, Snapshot};
 use fhirhose_store::{CohortRows, Found, ScanRequest, Selection, Sequence, StoredRow, key};
 
-use super::search::{Cursor, write_notes};
+use super::search::{Cursor, Seal, write_notes};
 use super::visit::{Budget, Hit, row_key, visit};
+use crate::access::Rights;
 use crate::app::App;
 use crate::problem::Problem;
 
@@ -33,8 +34,10 @@ const HELPERS: [&str; 6] = [
 /// What of a patient's record is asked for.
 #[derive(Debug, Default)]
 pub(crate) struct EverythingRequest {
-    /// `_type`
+    /// `_type`, as far as it may be read
     pub(crate) types: Option<BTreeSet<ResourceType>>,
+    /// Whether types are left out, without being asked to, that the client may not read.
+    pub(crate) is_narrowed: bool,
     /// `_since`: what was last updated at this instant or later.
     pub(crate) since: Option<Instant>,
     /// `_count`
@@ -51,6 +54,7 @@ pub(crate) struct EverythingRequest {
 /// 400 for a cursor of something else, 410 for one that has expired; what reading the store gives.
 pub(crate) async fn everything(
     app: &App,
+    rights: &Rights,
     patient: &Id,
     request: &EverythingRequest,
 ) -> Result<Option<Vec<u8>>, Problem> {
@@ -59,8 +63,9 @@ pub(crate) async fn everything(
         true => path,
         false => format!("{path}?{}", request.query),
     };
+    let seal = Seal::of(app, rights).await?;
     let cursor = match &request.cursor {
-        Some(text) => Some(Cursor::read(app, &name, text).await?),
+        Some(text) => Some(Cursor::read(app, &seal, &name, text).await?),
         None => None,
     };
     let snapshot = match &cursor {
@@ -79,7 +84,7 @@ pub(crate) async fn everything(
         .fill(app, request, cursor.map(|cursor| cursor.position))
         .await?;
     let included = record.helpers(app, request).await?;
-    Ok(Some(record.bundle(app, &name, request, &included)))
+    Ok(Some(record.bundle(app, (&seal, &name), request, &included)))
 }
 
 /// A page of a record while it is gathered.
@@ -140,7 +145,14 @@ impl Record {
             hits: Vec::new(),
             bytes: 0,
             more_after: None,
-            notes: Vec::new(),
+            notes: match request.is_narrowed {
+                true => vec![Issue::new(
+                    Severity::Information,
+                    IssueCode::Suppressed,
+                    "resources of types that the token does not allow to read are left out",
+                )],
+                false => Vec::new(),
+            },
         })
     }
 
@@ -294,7 +306,13 @@ impl Record {
         Ok(helpers)
     }
 
-    fn bundle(&self, app: &App, name: &str, request: &EverythingRequest, included: &[Hit]) -> Vec<u8> {
+    fn bundle(
+        &self,
+        app: &App,
+        (seal, name): (&Seal<'_>, &str),
+        request: &EverythingRequest,
+        included: &[Hit],
+    ) -> Vec<u8> {
         let separator = if request.query.is_empty() { "?" } else { "&" };
         let with_cursor = |cursor: &str| app.url(&format!("{name}{separator}{CURSOR}={cursor}"));
         let here = request
@@ -307,7 +325,7 @@ impl Record {
                 total: None,
                 position,
             };
-            with_cursor(&cursor.write(name))
+            with_cursor(&cursor.write(seal, name))
         });
         let mut links = vec![("self", here.as_str())];
         links.extend(next.as_deref().map(|url| ("next", url)));

@@ -9,7 +9,8 @@ use fhirhose_fhir::search_request::CURSOR;
 use fhirhose_store::catalog::Snapshot;
 use fhirhose_store::{Event, Happened, Resource, Sequence};
 
-use super::search::Cursor;
+use super::search::{Cursor, Seal};
+use crate::access::Rights;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::resource::tag;
@@ -33,6 +34,7 @@ pub(crate) struct HistoryRequest {
 /// 400 for a cursor of another history; what reading the store gives.
 pub(crate) async fn history(
     app: &App,
+    rights: &Rights,
     (resource_type, id): (ResourceType, &Id),
     request: &HistoryRequest,
 ) -> Result<Option<Vec<u8>>, Problem> {
@@ -41,8 +43,9 @@ pub(crate) async fn history(
         true => path,
         false => format!("{path}?{}", request.query),
     };
+    let seal = Seal::of(app, rights).await?;
     let before = match &request.cursor {
-        Some(text) => before(&name, text)?,
+        Some(text) => before(&seal, &name, text)?,
         None => Sequence(u64::MAX),
     };
     let rest = &app.settings.rest;
@@ -65,13 +68,14 @@ pub(crate) async fn history(
     };
     events.truncate(events_max);
     page.read(app, (resource_type, id), events, request.since).await?;
-    page.bundle(app, (resource_type, id), &name, request)
+    page.bundle(app, (resource_type, id), (&seal, &name), request)
         .await
         .map(Some)
 }
 
-fn before(name: &str, text: &str) -> Result<Sequence, Problem> {
-    let cursor = Cursor::parse(name, text).and_then(|cursor| cursor.position.first_chunk::<8>().copied());
+fn before(seal: &Seal<'_>, name: &str, text: &str) -> Result<Sequence, Problem> {
+    let cursor =
+        Cursor::parse(seal, name, text).and_then(|cursor| cursor.position.first_chunk::<8>().copied());
     cursor
         .map(|bytes| Sequence(u64::from_be_bytes(bytes)))
         .ok_or_else(|| {
@@ -126,7 +130,7 @@ impl Page {
         &self,
         app: &App,
         (resource_type, id): (ResourceType, &Id),
-        name: &str,
+        (seal, name): (&Seal<'_>, &str),
         request: &HistoryRequest,
     ) -> Result<Vec<u8>, Problem> {
         let separator = if request.query.is_empty() { "?" } else { "&" };
@@ -142,7 +146,7 @@ impl Page {
                 total: None,
                 position: version.sequence.0.to_be_bytes().to_vec(),
             };
-            with_cursor(&cursor.write(name))
+            with_cursor(&cursor.write(seal, name))
         });
         let mut links = vec![("self", here.as_str())];
         links.extend(next.as_deref().map(|url| ("next", url)));

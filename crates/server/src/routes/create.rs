@@ -1,5 +1,6 @@
 //! `POST [base]/{Type}`: creates a resource under an id of the server's, also on condition (FHIR R4, create).
 
+use fhirhose_auth::Actions;
 use fhirhose_fhir::resource_type::ResourceType;
 use hyper::header::HeaderName;
 
@@ -23,12 +24,17 @@ pub(super) async fn create(call: Call) -> Answer {
     // C-01: only cohorts must be created so; other types are done at once whatever is preferred.
     let as_job =
         resource_type == ResourceType::GROUP && if_none_exist.is_none() && call.preferences().respond_async;
-    let client = call.client();
+    let rights = call.rights().clone();
+    if if_none_exist.is_some() {
+        // The answer is what matches.
+        rights.check(Actions::READING, resource_type)?;
+    }
     let text = call.json_body().await?;
+    rights.check_filters(&app, resource_type, &text)?;
     if as_job {
-        check_room(&app, &client, CREATE).await?;
+        check_room(&app, rights.grant(), CREATE).await?;
         let prepared = prepare_as(&app, &text, (resource_type, &new_id(&app)))?;
-        let job = submit_create(&app.store, prepared, &client, &*app.entropy).await?;
+        let job = submit_create(&app.store, prepared, &rights.grant().client, &*app.entropy).await?;
         return Ok(accepted(&app, "$async-status", &job));
     }
     let done = write(&app, resource_type, &text, if_none_exist.as_deref()).await?;

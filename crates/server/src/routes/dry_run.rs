@@ -13,7 +13,8 @@ use crate::call::Answer;
 pub(super) async fn answer(app: &App, mut spec: ExportSpec) -> Answer {
     spec.request.dry_run = false;
     let estimate = estimate(&app.store, &spec).await?;
-    let parameters = parameters(&estimate, &spec.request.ignored);
+    let told = [spec.request.ignored.clone(), spec.withheld()].concat();
+    let parameters = parameters(&estimate, &told);
     let mut response = answer::text(StatusCode::OK, FHIR_JSON, parameters.to_string());
     answer::not_stored(response.headers_mut());
     Ok(response)

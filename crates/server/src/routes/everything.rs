@@ -18,7 +18,7 @@ use crate::rest::everything::{EverythingRequest, everything as find};
 pub(super) async fn everything(call: Call) -> Answer {
     let patient = call.id()?;
     call.check_accept()?;
-    let app = call.app.clone();
+    let (app, rights) = (call.app.clone(), call.rights().clone());
     let given: Vec<(String, String)> = match call.is_post() {
         true if !call.query().is_empty() => {
             let text = "parameters of a POST are in its body; the URL takes none";
@@ -30,8 +30,12 @@ pub(super) async fn everything(call: Call) -> Answer {
             given.map(|(_, name, value)| (name, value)).collect()
         }
     };
-    let request = read(given)?;
-    let bundle = find(&app, &patient, &request).await?.ok_or_else(unknown)?;
+    let mut request = read(given)?;
+    request.is_narrowed = request.types.is_none() && rights.narrows_records();
+    request.types = Some(rights.types_of_record(request.types)?);
+    let bundle = find(&app, &rights, &patient, &request)
+        .await?
+        .ok_or_else(unknown)?;
     let mut response = answer::text(StatusCode::OK, FHIR_JSON, bundle);
     answer::not_stored(response.headers_mut());
     Ok(response)

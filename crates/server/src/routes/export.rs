@@ -1,5 +1,6 @@
 //! `$export` (STU1 to STU3) and `$export-v4` (STU4) at system, all-patients, Group and patient level: kicks an export off (K-01 to K-07).
 
+use fhirhose_auth::Grant;
 use fhirhose_bulk::export::{
     EXPORT, ExportSpec, PatientFault, Target, drop_patient_faults, patient_faults, submit_export,
 };
@@ -66,24 +67,27 @@ pub(super) async fn patient_v4(call: Call) -> Answer {
 
 /// Checks headers and parameters, records the job, and answers 202: the job is durable then.
 async fn kick_off(call: Call, level: ExportLevel, wire: Wire) -> Answer {
+    let rights = call.rights().clone();
+    rights.check_level(&level)?;
     check_headers(&call)?;
-    let (app, client) = (call.app.clone(), call.client());
-    let handling = call.preferences().handling;
+    let (app, handling) = (call.app.clone(), call.preferences().handling);
     let mut request = request(call, level, wire).await?;
-    check_patients(&app.store, &mut request, handling).await?;
+    let granted_types = rights.exported_types(&request)?;
+    check_patients(&app.store, &mut request, (handling, rights.grant())).await?;
     let (separate_status, is_dry_run) = (request.separate_status, request.dry_run);
     let spec = ExportSpec {
         file_bytes_max: app.settings.export_file_bytes_max,
         base_url: Some(app.base_url.clone()),
         helper_resources: app.settings.export_helper_resources,
         group_joiners: app.settings.export_group_joiners,
+        granted_types,
         ..ExportSpec::new(request, Target::Outputs)
     };
     if is_dry_run {
         return dry_run::answer(&app, spec).await;
     }
-    check_room(&app, &client, EXPORT).await?;
-    let job = submit_export(&app.store, &spec, &client, &*app.entropy).await?;
+    check_room(&app, rights.grant(), EXPORT).await?;
+    let job = submit_export(&app.store, &spec, &rights.grant().client, &*app.entropy).await?;
     let mut response = accepted(&app, "$export-status", &job);
     if separate_status {
         let applied = HeaderName::from_static("preference-applied");
@@ -116,12 +120,20 @@ async fn request(call: Call, level: ExportLevel, wire: Wire) -> Result<ExportReq
 async fn check_patients(
     store: &Store,
     request: &mut ExportRequest,
-    handling: Handling,
+    (handling, grant): (Handling, &Grant),
 ) -> Result<(), Problem> {
-    if handling == Handling::Lenient {
-        return Ok(drop_patient_faults(store, request).await?);
+    let mut faults = patient_faults(store, request).await?;
+    if grant.is_held_to_groups() {
+        // Of others than its members a client learns not even whether they are there.
+        faults = faults
+            .into_iter()
+            .map(|fault| PatientFault::NotMember(fault.id().clone()))
+            .collect();
     }
-    let faults = patient_faults(store, request).await?;
+    if handling == Handling::Lenient {
+        drop_patient_faults(request, &faults);
+        return Ok(());
+    }
     if faults.is_empty() {
         return Ok(());
     }

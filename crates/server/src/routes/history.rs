@@ -15,7 +15,7 @@ pub(super) async fn history(call: Call) -> Answer {
     let (resource_type, id) = (call.resource_type()?, call.id()?);
     call.check_accept()?;
     let request = read(&call)?;
-    let bundle = find(&call.app, (resource_type, &id), &request)
+    let bundle = find(&call.app, call.rights(), (resource_type, &id), &request)
         .await?
         .ok_or_else(unknown)?;
     let mut response = answer::text(StatusCode::OK, FHIR_JSON, bundle);

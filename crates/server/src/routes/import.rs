@@ -12,10 +12,10 @@ use crate::sources::locate;
 
 /// Answers 202: the job is durable then. It asks for no `Accept` and no `Prefer`: an import is never anything but asynchronous.
 pub(super) async fn kick_off(call: Call) -> Answer {
-    let (app, url, client) = (call.app.clone(), call.request_url(), call.client());
+    let (app, url, grant) = (call.app.clone(), call.request_url(), call.grant().clone());
     let body = call.json_body().await?;
     let request = parse_import_request(&body, &url)?;
-    check_room(&app, &client, IMPORT).await?;
+    check_room(&app, &grant, IMPORT).await?;
     let for_disk = Arc::clone(&app);
     let located = tokio::task::spawn_blocking(move || {
         ImportSpec::of_request(request, |url| locate(&for_disk.settings, url))
@@ -23,6 +23,6 @@ pub(super) async fn kick_off(call: Call) -> Answer {
     let spec = located
         .await
         .map_err(|panic| Error::new(ErrorKind::Storage, "looking at the inputs").with_source(panic))??;
-    let job = submit_import(&app.store, spec, &client, &*app.entropy).await?;
+    let job = submit_import(&app.store, spec, &grant.client, &*app.entropy).await?;
     Ok(accepted(&app, "$import-status", &job))
 }

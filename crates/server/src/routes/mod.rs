@@ -39,7 +39,7 @@ use hyper::header::ALLOW;
 use hyper::{Method, Request, Response, StatusCode};
 use tracing::{error, info};
 
-use crate::access::Access;
+use crate::access::{Access, Rights};
 use crate::answer::Body;
 use crate::app::App;
 use crate::call::{Answer, Call};
@@ -55,6 +55,10 @@ struct Route {
     pattern: &'static str,
     endpoints: &'static [(Method, Access, Endpoint)],
 }
+
+/// Conditional interactions tell whether something matches, so they need searching too.
+const UPDATE_WHERE: Access = Access::Type(Actions::UPDATE.with(Actions::SEARCH));
+const DELETE_WHERE: Access = Access::Type(Actions::DELETE.with(Actions::SEARCH));
 
 /// The routes; of two that match a path the first counts, so fixed paths come before those with `{type}`.
 static ROUTES: &[Route] = &[
@@ -260,26 +264,26 @@ static ROUTES: &[Route] = &[
     Route {
         pattern: "/fhir/{type}",
         endpoints: &[
-            (Method::GET, Access::Type(Actions::SEARCH), |call| {
+            (Method::GET, Access::Type(Actions::READING), |call| {
                 Box::pin(search::by_query(call))
             }),
-            (Method::HEAD, Access::Type(Actions::SEARCH), |call| {
+            (Method::HEAD, Access::Type(Actions::READING), |call| {
                 Box::pin(search::by_query(call))
             }),
             (Method::POST, Access::Type(Actions::CREATE), |call| {
                 Box::pin(create::create(call))
             }),
-            (Method::PUT, Access::Type(Actions::UPDATE), |call| {
+            (Method::PUT, UPDATE_WHERE, |call| {
                 Box::pin(update::conditional(call))
             }),
-            (Method::DELETE, Access::Type(Actions::DELETE), |call| {
+            (Method::DELETE, DELETE_WHERE, |call| {
                 Box::pin(delete::conditional(call))
             }),
         ],
     },
     Route {
         pattern: "/fhir/{type}/_search",
-        endpoints: &[(Method::POST, Access::Type(Actions::SEARCH), |call| {
+        endpoints: &[(Method::POST, Access::Type(Actions::READING), |call| {
             Box::pin(search::by_form(call))
         })],
     },
@@ -402,9 +406,14 @@ async fn dispatch(app: Arc<App>, found: Option<Found>, request: Request<Incoming
         Access::Public => Grant::nothing(),
         _ => app.authority.grant(&head).await?,
     };
-    let named = arguments.iter().find(|(name, _)| *name == "type");
-    access.check(&grant, named.and_then(|(_, name)| ResourceType::parse(name)))?;
-    endpoint(Call::new(app, (head, body), arguments, grant)).await
+    let rights = Rights::new(grant, app.authority.requires_access_token());
+    let argument = |wanted: &str| {
+        let found = arguments.iter().find(|(name, _)| *name == wanted);
+        found.map(|(_, value)| value.as_str())
+    };
+    let resource_type = argument("type").and_then(ResourceType::parse);
+    access.check(&rights, resource_type, argument("id"))?;
+    endpoint(Call::new(app, (head, body), arguments, rights)).await
 }
 
 fn not_allowed(route: &Route) -> Problem {

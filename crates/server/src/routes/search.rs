@@ -31,13 +31,13 @@ async fn answer_search(call: Call, has_form: bool) -> Answer {
     let resource_type = call.resource_type()?;
     call.check_accept()?;
     let handling = Preferences::parse(call.values(HeaderName::from_static("prefer"))).handling;
-    let (app, query) = (call.app.clone(), call.query().to_owned());
+    let (app, query, rights) = (call.app.clone(), call.query().to_owned(), call.rights().clone());
     let form = if has_form {
         call.form_body().await?
     } else {
         String::new()
     };
-    let bundle = search(&app, resource_type, &[&query, &form], handling).await?;
+    let bundle = search(&app, &rights, (resource_type, &[&query, &form]), handling).await?;
     let mut response = answer::text(StatusCode::OK, FHIR_JSON, bundle);
     answer::not_stored(response.headers_mut());
     Ok(response)

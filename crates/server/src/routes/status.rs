@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use fhirhose_auth::{Actions, Grant};
+use fhirhose_bulk::export::{EXPORT, ExportReach};
+use fhirhose_bulk::import::IMPORT;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::outcome::{IssueCode, OperationOutcome};
+use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_jobs::{Failure, JobFilter, JobId, JobRecord, JobState};
 use fhirhose_store::MAINTENANCE;
 use hyper::header::{EXPIRES, HeaderName, RETRY_AFTER};
@@ -12,6 +16,7 @@ use hyper::{Response, StatusCode};
 use crate::answer::{self, Body, FHIR_JSON, JSON};
 use crate::app::App;
 use crate::call::{Answer, Call};
+use crate::create_job::CREATE;
 use crate::polling::{progress_text, retry_after_secs};
 use crate::problem::Problem;
 
@@ -19,8 +24,9 @@ use crate::problem::Problem;
 const FULL_RETRY_AFTER: &str = "30";
 
 /// Refuses a kick-off while too many jobs wait, live or are kept, or too much with them (K-43).
-pub(super) async fn check_room(app: &App, client: &str, kind: &str) -> Result<(), Problem> {
-    let settings = &app.settings;
+pub(super) async fn check_room(app: &App, grant: &Grant, kind: &str) -> Result<(), Problem> {
+    let (settings, client) = (&app.settings, &grant.client);
+    let own_max = grant.limits.jobs_live_max;
     let jobs = app.store.catalog().jobs(&JobFilter::default()).await?;
     let asked: Vec<&JobRecord> = jobs.iter().filter(|job| job.kind != MAINTENANCE).collect();
     let count = |counts: &dyn Fn(&JobRecord) -> bool| asked.iter().filter(|job| counts(job)).count();
@@ -28,8 +34,8 @@ pub(super) async fn check_room(app: &App, client: &str, kind: &str) -> Result<()
     let waits = |job: &JobRecord| job.state == JobState::Queued && job.kind == kind;
     let limits = [
         (
-            count(&|job| is_live(job) && job.owner == client),
-            settings.jobs_live_per_client_max,
+            count(&|job| is_live(job) && job.owner == *client),
+            own_max.unwrap_or(settings.jobs_live_per_client_max),
             "jobs of this client are waiting or running already",
         ),
         (
@@ -95,15 +101,36 @@ pub(super) fn accepted(app: &App, status_operation: &str, job: &JobId) -> Respon
 /// Finds the path's job.
 ///
 /// # Errors
-/// 404 for a job that is not there, of another kind, deleted or expired, even if its files are still being cleaned (S-14, D-04).
+/// 404 for a job that is not there, of another kind or client, deleted or expired, even if its files are still being cleaned (S-14,
+/// D-04, A-53); 403 when the token does not cover what the job may hold.
 pub(super) async fn job(call: &Call, kind: &str) -> Result<JobRecord, Problem> {
     let unknown = || Problem::not_found("there is no such job; it may have been deleted or have expired");
     let id: JobId = call.argument("job").parse().map_err(|_| unknown())?;
     let job = call.app.store.catalog().job(&id).await?;
     let now = call.app.clock().now();
-    job.filter(|job| job.kind == kind && job.state != JobState::Cancelled)
+    let job = job
+        .filter(|job| job.kind == kind && job.state != JobState::Cancelled)
         .filter(|job| job.expires.is_none_or(|expires| now < expires))
-        .ok_or_else(unknown)
+        .filter(|job| call.rights().owns(&job.owner))
+        .ok_or_else(unknown)?;
+    check_reach(call, &job)?;
+    Ok(job)
+}
+
+/// Checks that the token covers what the job is about, as a kick-off would (S-02, D-07, F-04): scopes may have become less since.
+fn check_reach(call: &Call, job: &JobRecord) -> Result<(), Problem> {
+    let rights = call.rights();
+    match job.kind.as_str() {
+        // Nobody was asked for a token, and none is needed.
+        EXPORT if call.app.authority.requires_access_token() => {
+            let reach = ExportReach::parse(&job.spec)?;
+            rights.check_level(&reach.level)?;
+            rights.check_types_of_job(&reach.types)
+        }
+        IMPORT => rights.check_import(),
+        CREATE => rights.check(Actions::CREATE, ResourceType::GROUP),
+        _ => Ok(()),
+    }
 }
 
 /// Answers a poll: 202 while the job goes on, what `finished` makes of its result, or why it failed.

@@ -11,7 +11,9 @@ pub(super) async fn update(call: Call) -> Answer {
     let (resource_type, id) = (call.resource_type()?, call.id()?);
     call.check_interaction()?;
     let (app, returns, conditions) = (call.app.clone(), call.returns(), call.conditions()?);
+    let rights = call.rights().clone();
     let text = call.json_body().await?;
+    rights.check_filters(&app, resource_type, &text)?;
     let done = write(&app, (resource_type, &id), &text, &conditions).await?;
     Ok(respond_to_write(&app, done, returns))
 }
@@ -21,8 +23,9 @@ pub(super) async fn conditional(call: Call) -> Answer {
     let resource_type = call.resource_type()?;
     call.check_accept()?;
     let (app, returns, conditions) = (call.app.clone(), call.returns(), call.conditions()?);
-    let query = call.query().to_owned();
+    let (query, rights) = (call.query().to_owned(), call.rights().clone());
     let text = call.json_body().await?;
+    rights.check_filters(&app, resource_type, &text)?;
     let done = update_where(&app, (resource_type, &query), &text, &conditions).await?;
     Ok(respond_to_write(&app, done, returns))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use fhirhose_bulk::ErrorKind;
-use fhirhose_bulk::export::{ExportSpec, FileKind, estimate, types_of_job};
+use fhirhose_bulk::export::{ExportReach, ExportSpec, FileKind, estimate};
 use fhirhose_fhir::export_request::ExportLevel;
 use fhirhose_fhir::resource_type::ResourceType;
 
@@ -141,7 +141,11 @@ async fn f_11_a_grant_without_binary_says_so_where_there_may_be_attachments() {
 /// what a job may hold is told by its specification, old ones included.
 #[test]
 fn a_54_a_job_says_which_types_it_may_hold() {
-    let of = |spec: &ExportSpec| types_of_job(&serde_json::to_vec(spec).unwrap()).unwrap();
+    let of = |spec: &ExportSpec| {
+        let reach = ExportReach::parse(&serde_json::to_vec(spec).unwrap()).unwrap();
+        assert_eq!(reach.level, spec.request.level);
+        reach.types
+    };
     let asked = spec(ExportLevel::System, "_type=Patient,Condition");
     assert_eq!(of(&asked), types(&["Condition", "Patient"]));
     assert_eq!(of(&granted(asked, &["Patient", "Device"])), types(&["Patient"]));
@@ -151,5 +155,5 @@ fn a_54_a_job_says_which_types_it_may_hold() {
     let everything = of(&spec(ExportLevel::System, ""));
     assert_eq!(everything.len(), ResourceType::all().count() - 1);
     assert!(!everything.contains(&ResourceType::AUDIT_EVENT));
-    assert!(types_of_job(b"[]").is_err());
+    assert!(ExportReach::parse(b"[]").is_err());
 }

@@ -3,24 +3,37 @@
 use fhirhose_fhir::bundle_request::RequestEntry;
 use hyper::StatusCode;
 
+use super::permission::check;
 use super::request::{Asked, On, asked};
 use super::{Answered, ReadsLeft};
+use crate::access::Rights;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::rest::write::{create, delete, delete_where, update, update_where};
 
 /// Does each entry; what is wrong with one is its answer.
-pub(super) async fn process(app: &App, entries: &[RequestEntry<'_>]) -> Vec<Result<Answered, Problem>> {
+pub(super) async fn process(
+    app: &App,
+    rights: &Rights,
+    entries: &[RequestEntry<'_>],
+) -> Vec<Result<Answered, Problem>> {
     let (mut answers, mut reads) = (Vec::with_capacity(entries.len()), ReadsLeft::of(app));
     for entry in entries {
-        answers.push(answer(app, entry, &mut reads).await);
+        answers.push(answer(app, rights, entry, &mut reads).await);
     }
     answers
 }
 
-async fn answer(app: &App, entry: &RequestEntry<'_>, reads: &mut ReadsLeft) -> Result<Answered, Problem> {
-    let done = match asked(app, entry)? {
-        Asked::Read(read) => return reads.answer(app, &read).await,
+async fn answer(
+    app: &App,
+    rights: &Rights,
+    entry: &RequestEntry<'_>,
+    reads: &mut ReadsLeft,
+) -> Result<Answered, Problem> {
+    let asked = asked(app, entry)?;
+    check(app, rights, &asked)?;
+    let done = match asked {
+        Asked::Read(read) => return reads.answer(app, rights, &read).await,
         Asked::Create {
             resource_type,
             text,

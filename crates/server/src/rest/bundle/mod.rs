@@ -1,6 +1,7 @@
 //! Bundles of requests: [`batch`] does each entry for itself, [`transaction`] all or none (FHIR R4, http).
 
 mod batch;
+mod permission;
 mod request;
 mod transaction;
 
@@ -12,6 +13,7 @@ use hyper::StatusCode;
 
 use self::request::Read;
 use super::write::Done;
+use crate::access::Rights;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::resource::{tag, version_url};
@@ -20,13 +22,18 @@ use crate::resource::{tag, version_url};
 ///
 /// # Errors
 /// 400 for a Bundle that cannot be read; for a transaction whatever is wrong with one of its entries: then nothing was done.
-pub(crate) async fn process(app: &App, body: &[u8], returns: Return) -> Result<Vec<u8>, Problem> {
+pub(crate) async fn process(
+    app: &App,
+    rights: &Rights,
+    body: &[u8],
+    returns: Return,
+) -> Result<Vec<u8>, Problem> {
     let bundle = BundleRequest::parse(body, app.settings.rest.bundle_entries_max)?;
     if bundle.is_transaction {
-        let answers = transaction::process(app, &bundle.entries).await?;
+        let answers = transaction::process(app, rights, &bundle.entries).await?;
         return Ok(write(app, "transaction-response", &answers, returns));
     }
-    let answers = batch::process(app, &bundle.entries).await;
+    let answers = batch::process(app, rights, &bundle.entries).await;
     Ok(write(app, "batch-response", &answers, returns))
 }
 
@@ -51,7 +58,7 @@ impl ReadsLeft {
     }
 
     /// Reads, unless there was so much already.
-    async fn answer(&mut self, app: &App, read: &Read<'_>) -> Result<Answered, Problem> {
+    async fn answer(&mut self, app: &App, rights: &Rights, read: &Read<'_>) -> Result<Answered, Problem> {
         if self.0 == 0 {
             let most = app.settings.rest.bundle_reads_bytes_max;
             let text = format!(
@@ -63,7 +70,7 @@ impl ReadsLeft {
                 text,
             ));
         }
-        let answered = read.answer(app).await?;
+        let answered = read.answer(app, rights).await?;
         let bytes = match &answered {
             Answered::Bundle(text) => text.len(),
             Answered::Done(done) | Answered::Read(done) => done.text.as_ref().map_or(0, Vec::len),

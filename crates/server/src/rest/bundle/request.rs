@@ -12,6 +12,7 @@ use fhirhose_store::{Found, Resource};
 use hyper::StatusCode;
 
 use super::Answered;
+use crate::access::Rights;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::rest::history::{HistoryRequest, Version, history, version};
@@ -136,14 +137,14 @@ impl Read<'_> {
     ///
     /// # Errors
     /// As the route of the same URL.
-    pub(super) async fn answer(&self, app: &App) -> Result<Answered, Problem> {
+    pub(super) async fn answer(&self, app: &App, rights: &Rights) -> Result<Answered, Problem> {
         match self {
             Read::Search(resource_type, query) => {
-                let bundle = search(app, *resource_type, &[query], Handling::Strict).await?;
+                let bundle = search(app, rights, (*resource_type, &[query]), Handling::Strict).await?;
                 Ok(Answered::Bundle(bundle))
             }
             Read::History(resource_type, id) => {
-                let bundle = history(app, (*resource_type, id), &HistoryRequest::default()).await?;
+                let bundle = history(app, rights, (*resource_type, id), &HistoryRequest::default()).await?;
                 bundle.map(Answered::Bundle).ok_or_else(unknown)
             }
             Read::Version(resource_type, id, number) => {

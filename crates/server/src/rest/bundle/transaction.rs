@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use fhirhose_auth::Actions;
 use fhirhose_fhir::bundle_request::{RequestEntry, relink};
 use fhirhose_fhir::outcome::IssueCode;
 use fhirhose_fhir::reference::{Reference, Target};
@@ -15,8 +16,10 @@ use fhirhose_store::catalog::{Commit, Expect, HotAction, HotDone, HotResult, Hot
 use fhirhose_store::{ErrorKind, Found};
 use hyper::StatusCode;
 
+use super::permission::check;
 use super::request::{Asked, On, asked};
 use super::{Answered, ReadsLeft};
+use crate::access::Rights;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::resource::{Prepared, prepare, prepare_as, text_of};
@@ -55,6 +58,7 @@ type Matches<'a> = HashMap<(ResourceType, Cow<'a, str>), Option<Hit>>;
 /// What is wrong with the first entry that cannot be done; nothing was done then.
 pub(super) async fn process(
     app: &App,
+    rights: &Rights,
     entries: &[RequestEntry<'_>],
 ) -> Result<Vec<Result<Answered, Problem>>, Problem> {
     let mut asks = Vec::with_capacity(entries.len());
@@ -62,6 +66,7 @@ pub(super) async fn process(
         asks.push(asked(app, entry).map_err(|problem| problem.at(place(number)))?);
     }
     let conditions = conditions(&asks);
+    check_rights(app, rights, &asks, &conditions)?;
     for _ in 0..TRIES {
         // Held until the commit, so that what was looked up still holds.
         let _alone = match conditions.is_empty() {
@@ -78,11 +83,25 @@ pub(super) async fn process(
         check_each_once(&planned)?;
         if let Some(results) = commit(app, &planned).await? {
             drop(_alone);
-            return Ok(answer(app, &asks, planned, results).await);
+            return Ok(answer(app, rights, &asks, (planned, results)).await);
         }
     }
     let text = "the resources of the transaction are being written too often, or one tagged SUBSETTED would replace a fuller one";
     Err(Problem::new(StatusCode::CONFLICT, IssueCode::Conflict, text))
+}
+
+/// Checks every entry as a request of its own, and each condition as a search.
+fn check_rights(
+    app: &App,
+    rights: &Rights,
+    asks: &[Asked<'_>],
+    conditions: &BTreeSet<(ResourceType, Cow<'_, str>)>,
+) -> Result<(), Problem> {
+    for (number, ask) in asks.iter().enumerate() {
+        check(app, rights, ask).map_err(|problem| problem.at(place(number)))?;
+    }
+    let mut types = conditions.iter().map(|(resource_type, _)| *resource_type);
+    types.try_for_each(|each| rights.check(Actions::SEARCH, each))
 }
 
 fn place(number: usize) -> String {
@@ -380,9 +399,9 @@ fn write_of(plan: &Planned<'_>) -> Option<HotWrite> {
 
 async fn answer(
     app: &App,
+    rights: &Rights,
     asks: &[Asked<'_>],
-    planned: Vec<Planned<'_>>,
-    results: Vec<HotResult>,
+    (planned, results): (Vec<Planned<'_>>, Vec<HotResult>),
 ) -> Vec<Result<Answered, Problem>> {
     let (mut results, mut reads) = (results.into_iter(), ReadsLeft::of(app));
     let mut answers = Vec::with_capacity(asks.len());
@@ -393,7 +412,7 @@ async fn answer(
             None
         };
         answers.push(match (ask, plan, result) {
-            (Asked::Read(read), ..) => reads.answer(app, read).await,
+            (Asked::Read(read), ..) => reads.answer(app, rights, read).await,
             (_, Planned::Kept(hit), _) => Ok(reads.kept(kept(app, hit).await)),
             (_, Planned::Put { prepared, .. }, Some(result)) => Ok(Answered::Done(put(prepared, result))),
             (

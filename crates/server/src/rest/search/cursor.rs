@@ -1,16 +1,16 @@
 //! Cursors: where a page ended, as a text that a client gives back unread.
 //!
 //! A cursor names the state of the store that the first page showed, so that all pages are of one state whatever is written
-//! meanwhile. Its last part is a checksum over the rest and the query: a cursor that was cut, changed or put into another search is
-//! refused, never misread. It holds ids of resources and no secret; whoever makes one up sees what a search would show him.
+//! meanwhile. Its last part is a [`Seal`] over the rest, the query and the client: a cursor that was cut, changed, made up, put into
+//! another search or given to somebody else is refused, never misread. It holds ids of resources and no secret.
 
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::outcome::IssueCode;
 use fhirhose_store::Sequence;
 use fhirhose_store::catalog::Snapshot;
 use hyper::StatusCode;
-use xxhash_rust::xxh3::xxh3_64;
 
+use super::seal::Seal;
 use crate::app::App;
 use crate::problem::Problem;
 
@@ -30,7 +30,7 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     /// Writes the cursor of a search, which is named by its path and query.
-    pub(crate) fn write(&self, search: &str) -> String {
+    pub(crate) fn write(&self, seal: &Seal<'_>, search: &str) -> String {
         let total = self.total.map(|total| total.to_string()).unwrap_or_default();
         let text = format!(
             "{}-{}-{total}-{}",
@@ -38,19 +38,16 @@ impl Cursor {
             self.snapshot.instant.micros(),
             hex(&self.position)
         );
-        let sum = checksum(search, &text);
-        format!("{text}-{sum:016x}")
+        let hash = seal.hash(search, &text);
+        format!("{text}-{}", hex(&hash))
     }
 
     /// Reads a cursor of the same search.
     ///
     /// # Errors
     /// 400 for a text that is no cursor of this search; 410 when what its state showed is not kept any more.
-    pub(crate) async fn read(app: &App, search: &str, text: &str) -> Result<Self, Problem> {
-        let cursor = Self::parse(search, text).ok_or_else(|| {
-            let text = "_cursor is none that this search gave out; begin without it";
-            Problem::bad_request(IssueCode::Value, text)
-        })?;
+    pub(crate) async fn read(app: &App, seal: &Seal<'_>, search: &str, text: &str) -> Result<Self, Problem> {
+        let cursor = Self::parse(seal, search, text).ok_or_else(foreign)?;
         if app.store.catalog().forgotten().await? > cursor.snapshot.sequence {
             let text =
                 "the state that this search began with is not kept any more; begin again without _cursor";
@@ -60,12 +57,12 @@ impl Cursor {
     }
 
     /// Reads a cursor without asking whether what it names is still kept.
-    pub(crate) fn parse(search: &str, text: &str) -> Option<Self> {
+    pub(crate) fn parse(seal: &Seal<'_>, search: &str, text: &str) -> Option<Self> {
         if text.len() > CURSOR_BYTES_MAX {
             return None;
         }
-        let (body, sum) = text.rsplit_once('-')?;
-        if format!("{:016x}", checksum(search, body)) != sum {
+        let (body, hash) = text.rsplit_once('-')?;
+        if !seal.holds(search, body, &unhex(hash)?) {
             return None;
         }
         let mut parts = body.split('-');
@@ -83,8 +80,10 @@ impl Cursor {
     }
 }
 
-fn checksum(search: &str, text: &str) -> u64 {
-    xxh3_64([search, "\n", text].concat().as_bytes())
+/// Makes the 400 of a cursor that is none of this search.
+pub(super) fn foreign() -> Problem {
+    let text = "_cursor is none that this search gave out; begin without it";
+    Problem::bad_request(IssueCode::Value, text)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -102,10 +101,13 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::seal::tests::{key_of, seal};
     use super::*;
 
     #[test]
-    fn a_cursor_is_read_back_by_its_own_search_only() {
+    fn a_cursor_is_read_back_by_its_own_search_client_and_server_only() {
+        let (key, other_key) = (key_of(1), key_of(2));
+        let own = seal(&key, "client");
         let cursor = Cursor {
             snapshot: Snapshot {
                 sequence: Sequence(7),
@@ -114,14 +116,17 @@ mod tests {
             total: Some(12),
             position: vec![0, 255, 16],
         };
-        let text = cursor.write("Patient?active=true");
-        assert_eq!(Cursor::parse("Patient?active=true", &text), Some(cursor));
-        assert_eq!(Cursor::parse("Patient?active=false", &text), None);
+        let text = cursor.write(&own, "Patient?active=true");
+        assert_eq!(Cursor::parse(&own, "Patient?active=true", &text), Some(cursor));
+        assert_eq!(Cursor::parse(&own, "Patient?active=false", &text), None);
+        for foreign in [seal(&key, "other"), seal(&key, ""), seal(&other_key, "client")] {
+            assert_eq!(Cursor::parse(&foreign, "Patient?active=true", &text), None);
+        }
         for end in 0..text.len() {
-            assert_eq!(Cursor::parse("Patient?active=true", &text[..end]), None);
+            assert_eq!(Cursor::parse(&own, "Patient?active=true", &text[..end]), None);
         }
         for wrong in ["", "-", "----", "7-1-12-zz-0", "ä-ä", &"0".repeat(2_000)] {
-            assert_eq!(Cursor::parse("Patient?active=true", wrong), None);
+            assert_eq!(Cursor::parse(&own, "Patient?active=true", wrong), None);
         }
     }
 }

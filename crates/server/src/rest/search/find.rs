@@ -19,6 +19,7 @@ use fhirhose_store::{
 };
 use hyper::StatusCode;
 
+use super::cursor::foreign;
 use super::sort::{SortKey, sequence_of};
 use crate::app::App;
 use crate::problem::Problem;
@@ -198,7 +199,12 @@ impl<'a> Finder<'a> {
     async fn page_in_store_order(&mut self, wanted: &Wanted) -> Result<Matches, Problem> {
         let mut request = self.request().await?;
         if let Some(after) = &wanted.after {
-            request.range.from = [after.as_slice(), &[0]].concat();
+            let range = &mut request.range;
+            // Whatever a cursor says, the page is of the type.
+            if *after < range.from || range.to.as_ref().is_some_and(|to| after >= to) {
+                return Err(foreign());
+            }
+            range.from = [after.as_slice(), &[0]].concat();
         }
         let (resource_type, criteria) = (self.criteria.resource_type(), self.criteria.clone());
         let (hits_max, bytes_max) = (wanted.hits_max, wanted.bytes_max);

@@ -2,24 +2,40 @@
 
 use std::collections::BTreeSet;
 
-use fhirhose_fhir::outcome::{Issue, IssueCode};
+use fhirhose_auth::Actions;
+use fhirhose_fhir::outcome::{Issue, IssueCode, Severity};
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_fhir::search::{Criteria, VALUES_MAX};
 use fhirhose_fhir::search_request::{Inclusion, Order, SearchRequest};
 use fhirhose_store::Found;
 
 use super::find::{Finder, Wanted};
+use crate::access::Rights;
 use crate::problem::Problem;
 use crate::rest::visit::Hit;
 
 type Names = BTreeSet<(ResourceType, String)>;
 
+/// Checks the types that inclusions name.
+///
+/// # Errors
+/// 403 for one that may not be read, or for `_revinclude` not be searched.
+pub(super) fn check(rights: &Rights, request: &SearchRequest) -> Result<(), Problem> {
+    for target in request.includes.iter().filter_map(|inclusion| inclusion.target) {
+        rights.check(Actions::READ, target)?;
+    }
+    for inclusion in &request.reverse_includes {
+        rights.check(Actions::READING, inclusion.source)?;
+    }
+    Ok(())
+}
+
 /// Gathers what is to be included, each once and no match again, at the state that the search is of.
 ///
-/// More than the limits allow is left out and told in `notes`.
+/// More than the limits allow is left out and told in `notes`; so is what may not be read.
 pub(super) async fn included(
     finder: &mut Finder<'_>,
-    request: &SearchRequest,
+    (rights, request): (&Rights, &SearchRequest),
     matches: &[Hit],
     notes: &mut Vec<Issue>,
 ) -> Result<Vec<Hit>, Problem> {
@@ -29,9 +45,10 @@ pub(super) async fn included(
         included: Vec::new(),
         bytes: matches.iter().map(|hit| hit.text.len()).sum(),
         is_cut: false,
+        unreadable: BTreeSet::new(),
     };
     for inclusion in &request.includes {
-        gathering.follow(finder, inclusion, matches).await?;
+        gathering.follow(finder, (rights, inclusion), matches).await?;
     }
     for inclusion in &request.reverse_includes {
         gathering.follow_back(finder, inclusion, matches).await?;
@@ -44,6 +61,14 @@ pub(super) async fn included(
         );
         notes.push(Issue::warning(IssueCode::TooCostly, text));
     }
+    if !gathering.unreadable.is_empty() {
+        let names: Vec<&str> = gathering.unreadable.iter().map(|each| each.name()).collect();
+        let text = format!(
+            "not included, for the token does not allow to read them: {}",
+            names.join(", ")
+        );
+        notes.push(Issue::new(Severity::Information, IssueCode::Suppressed, text));
+    }
     Ok(gathering.included)
 }
 
@@ -52,6 +77,8 @@ struct Gathering {
     included: Vec<Hit>,
     bytes: usize,
     is_cut: bool,
+    /// Types to which there are references that are not followed.
+    unreadable: BTreeSet<ResourceType>,
 }
 
 impl Gathering {
@@ -59,7 +86,7 @@ impl Gathering {
     async fn follow(
         &mut self,
         finder: &Finder<'_>,
-        inclusion: &Inclusion,
+        (rights, inclusion): (&Rights, &Inclusion),
         matches: &[Hit],
     ) -> Result<(), Problem> {
         let mut names = Names::new();
@@ -73,6 +100,10 @@ impl Gathering {
                 }
             });
         }
+        let types: BTreeSet<ResourceType> = names.iter().map(|(resource_type, _)| *resource_type).collect();
+        let unreadable = types.into_iter().filter(|each| !rights.may(Actions::READ, *each));
+        self.unreadable.extend(unreadable);
+        names.retain(|(resource_type, _)| !self.unreadable.contains(resource_type));
         for (resource_type, id) in names.difference(&self.known.clone()) {
             if self.is_full(finder) {
                 return Ok(());

@@ -3,6 +3,7 @@
 mod cursor;
 mod find;
 mod include;
+mod seal;
 mod sort;
 
 use fhirhose_fhir::bundle_writer::{BundleEntry, BundleWriter};
@@ -15,6 +16,8 @@ use fhirhose_fhir::search_request::{CURSOR, SearchRequest, Total};
 
 pub(crate) use self::cursor::Cursor;
 use self::find::{Finder, Matches, Wanted};
+pub(crate) use self::seal::Seal;
+use crate::access::Rights;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::rest::visit::Hit;
@@ -22,17 +25,20 @@ use crate::rest::visit::Hit;
 /// Searches a type by the queries of a URL and a body, and gives the Bundle.
 ///
 /// # Errors
-/// 400 for queries that cannot be honoured, 410 for a cursor that has expired, 422 for what would cost too much.
+/// 400 for queries that cannot be honoured, 403 for inclusions of types that may not be read, 410 for a cursor that has expired, 422
+/// for what would cost too much.
 pub(crate) async fn search(
     app: &App,
-    resource_type: ResourceType,
-    queries: &[&str],
+    rights: &Rights,
+    (resource_type, queries): (ResourceType, &[&str]),
     handling: Handling,
 ) -> Result<Vec<u8>, Problem> {
     let request = SearchRequest::parse(resource_type, queries, &app.base_url, handling)?;
+    include::check(rights, &request)?;
     let name = format!("{resource_type}?{}", request.query);
+    let seal = Seal::of(app, rights).await?;
     let cursor = match &request.cursor {
-        Some(text) => Some(Cursor::read(app, &name, text).await?),
+        Some(text) => Some(Cursor::read(app, &seal, &name, text).await?),
         None => None,
     };
     let snapshot = match &cursor {
@@ -49,14 +55,14 @@ pub(crate) async fn search(
     let total = total(&finder, &request, cursor.as_ref(), &matches).await?;
     let mut notes = request.ignored.clone();
     notes.extend(told(app, &finder, &matches));
-    let included = include::included(&mut finder, &request, &matches.hits, &mut notes).await?;
+    let included = include::included(&mut finder, (rights, &request), &matches.hits, &mut notes).await?;
     let next = matches.more_after.clone().map(|position| {
         let cursor = Cursor {
             snapshot,
             total,
             position,
         };
-        cursor.write(&name)
+        cursor.write(&seal, &name)
     });
     Ok(bundle(
         app,
