@@ -226,9 +226,7 @@ async fn the_patient_parameter_takes_existing_members_only() {
     let refused = world.submit(&asked).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Invalid);
     // K-22: leniently they are left aside, and told.
-    drop_patient_faults(&world.store, &mut asked.request)
-        .await
-        .unwrap();
+    drop_patient_faults(&mut asked.request, &faults);
     let exported = world.export(&asked).await;
     assert_eq!(
         exported.names(),
