@@ -16,6 +16,7 @@ mod conformance;
 mod create_job;
 mod download;
 mod error;
+mod forwarded;
 mod job_view;
 mod listener;
 mod origin;
@@ -36,6 +37,9 @@ pub use authority::{
     UnregisteredClients,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use listener::settings::{
+    ClientCertificates, ConnectionSettings, ForwardedBy, ProxySettings, TlsSettings, TransportSettings,
+};
 pub use rest_settings::RestSettings;
 pub use routes::{RouteMethods, routes};
 pub use serve::{Bound, Components, bind};

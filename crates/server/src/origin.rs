@@ -1,4 +1,5 @@
-//! Which names a request may call this server by.
+//! Which requests are let in at all: by the name that they call the server by, by the proxy that they came through, by their
+//! length.
 //!
 //! Without authorization a web page must not reach the server through the user's browser by pointing a name of its own at
 //! 127.0.0.1 (DNS rebinding). So the `Host` must be a loopback name, or the one in the public base URL.
@@ -6,21 +7,51 @@
 use std::net::IpAddr;
 
 use fhirhose_fhir::outcome::IssueCode;
-use hyper::StatusCode;
 use hyper::header::{HOST, HeaderMap};
+use hyper::{Request, StatusCode, Uri};
 use url::{Host, Url};
 
+use crate::app::App;
+use crate::forwarded::client_address;
+use crate::listener::Peer;
 use crate::problem::Problem;
 
-/// Refuses a request (421) that calls the server by a name that is neither loopback nor the base URL's.
-pub(crate) fn check_host(headers: &HeaderMap, base_url: &str) -> Result<(), Problem> {
-    let named = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let named = named.and_then(|host| Url::parse(&format!("http://{host}/")).ok());
-    let known = named.as_ref().and_then(Url::host).is_some_and(|host| {
-        let public = Url::parse(base_url).ok();
-        is_loopback(&host) || public.as_ref().and_then(Url::host) == Some(host)
-    });
-    if known {
+/// Checks where a request comes from; behind a proxy it also learns the client's address.
+///
+/// # Errors
+/// 421 for a name that is not the server's, 414 for a URI that is too long, 403 and 400 for what [`client_address`] refuses.
+pub(crate) fn check_origin<B>(app: &App, request: &mut Request<B>) -> Result<(), Problem> {
+    // What came in another way than over the network comes from this machine, and no proxy.
+    let Some(Peer(peer)) = request.extensions().get::<Peer>().copied() else {
+        return Ok(());
+    };
+    check_length(request.uri(), app.settings.connections.uri_bytes_max)?;
+    if let Some(proxy) = &app.settings.transport.proxy {
+        let client = client_address(request.headers(), peer, proxy)?;
+        request.extensions_mut().insert(Peer(client));
+    }
+    check_host(request.uri(), request.headers(), &app.base_url)
+}
+
+fn check_length(uri: &Uri, bytes_max: usize) -> Result<(), Problem> {
+    let path_bytes = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let name_bytes = uri.authority().map_or(0, |name| name.as_str().len());
+    if path_bytes + name_bytes <= bytes_max {
+        return Ok(());
+    }
+    let text = format!("the URL is longer than {bytes_max} bytes; send the parameters in a POST body");
+    Err(Problem::new(StatusCode::URI_TOO_LONG, IssueCode::TooLong, text))
+}
+
+/// Refuses a request that calls the server by a name that is neither loopback nor the base URL's.
+fn check_host(uri: &Uri, headers: &HeaderMap, base_url: &str) -> Result<(), Problem> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let named = hosts.next().and_then(|host| host.to_str().ok());
+    // A request line with a whole URL counts instead of the header (RFC 9112, 3.2.2); neither may name anybody else.
+    let is_known = named.is_some_and(|host| is_own(host, base_url))
+        && hosts.next().is_none()
+        && uri.authority().is_none_or(|name| is_own(name.as_str(), base_url));
+    if is_known {
         return Ok(());
     }
     let text = "the Host header names neither this machine's loopback nor the host of the base URL";
@@ -29,6 +60,14 @@ pub(crate) fn check_host(headers: &HeaderMap, base_url: &str) -> Result<(), Prob
         IssueCode::Security,
         text,
     ))
+}
+
+fn is_own(name: &str, base_url: &str) -> bool {
+    let named = Url::parse(&format!("http://{name}/")).ok();
+    named.as_ref().and_then(Url::host).is_some_and(|host| {
+        let public = Url::parse(base_url).ok();
+        is_loopback(&host) || public.as_ref().and_then(Url::host) == Some(host)
+    })
 }
 
 /// Whether a host is this machine by its name or address alone.
@@ -45,11 +84,14 @@ mod tests {
     use super::*;
     use hyper::header::HeaderValue;
 
-    fn check(host: &'static str, allowed: bool) {
+    fn check(target: &str, hosts: &[&'static str], allowed: bool) {
         let mut headers = HeaderMap::new();
-        headers.insert(HOST, HeaderValue::from_static(host));
-        let checked = check_host(&headers, "https://data.example.org/fhir");
-        assert_eq!(checked.is_ok(), allowed, "{host}");
+        for host in hosts {
+            headers.append(HOST, HeaderValue::from_static(host));
+        }
+        let uri = target.parse().expect("a URI");
+        let checked = check_host(&uri, &headers, "https://data.example.org/fhir");
+        assert_eq!(checked.is_ok(), allowed, "{target} {hosts:?}");
     }
 
     #[test]
@@ -61,10 +103,14 @@ mod tests {
             "data.example.org",
             "data.example.org:443",
         ] {
-            check(host, true);
+            check("/fhir", &[host], true);
         }
         for host in ["evil.example", "localhost.evil.example", "10.0.0.1", ""] {
-            check(host, false);
+            check("/fhir", &[host], false);
         }
+        check("/fhir", &[], false);
+        check("/fhir", &["localhost", "evil.example"], false);
+        check("http://evil.example/fhir", &["localhost"], false);
+        check("http://data.example.org/fhir", &["data.example.org"], true);
     }
 }

@@ -19,7 +19,7 @@ use tracing::info;
 use crate::app::App;
 use crate::authority::Authority;
 use crate::create_job::{CREATE, CreateHandler};
-use crate::listener::{Limits, listen};
+use crate::listener::{Entrance, Tls, listen};
 use crate::polls::Polls;
 use crate::upkeep::{Nudging, Upkeep};
 use crate::{Error, ErrorKind, Result, ServerSettings, routes};
@@ -44,28 +44,33 @@ pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
     base_url: String,
+    tls: Option<Arc<Tls>>,
     settings: ServerSettings,
 }
 
 /// Checks the settings and takes the port.
 ///
 /// # Errors
-/// [`ErrorKind::Settings`] for an address that is not loopback, a base URL that cannot be one, or a limit of 0;
+/// [`ErrorKind::Settings`] for an address that is reachable from others without authorization or in plain text, a base URL that cannot
+/// be one, a certificate that cannot be used, or a limit of 0;
 /// [`ErrorKind::Listen`] when the address cannot be had.
 pub async fn bind(settings: ServerSettings) -> Result<Bound> {
     settings.check()?;
+    let tls = settings.transport.tls.as_ref().map(Tls::load).transpose()?;
     let failed =
         |source| Error::new(ErrorKind::Listen, format!("listening on {}", settings.listen)).caused_by(source);
     let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let base_url = match &settings.base_url {
         Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+        None if tls.is_some() => format!("https://{address}/fhir"),
         None => format!("http://{address}/fhir"),
     };
     Ok(Bound {
         listener,
         address,
         base_url,
+        tls: tls.map(Arc::new),
         settings,
     })
 }
@@ -101,10 +106,11 @@ impl Bound {
             period: Duration::from_secs(self.settings.maintenance_secs),
             nudge,
         };
-        let limits = Limits {
-            header_timeout: Duration::from_secs(self.settings.header_timeout_secs),
-            connections_max: self.settings.connections_max,
+        let entrance = Entrance {
+            settings: self.settings.connections,
             drain: Duration::from_secs(self.settings.drain_secs),
+            tls: self.tls.clone(),
+            proxy: self.settings.transport.proxy.clone(),
         };
         let clock = Arc::clone(components.store.clock());
         let authority = Authority::open(
@@ -149,12 +155,18 @@ impl Bound {
                 _ = stop.stopped() => {}
             }
         };
-        let listening = listen(self.listener, limits, answer, &*clock, stop.clone());
-        let (ended, (), (), (), ()) = tokio::join!(
+        let listening = listen(self.listener, entrance, answer, &*clock, stop.clone());
+        let reloading = async {
+            if let Some(tls) = self.tls {
+                tls.watch(&*clock, stop.clone()).await;
+            }
+        };
+        let (ended, (), (), (), (), ()) = tokio::join!(
             running,
             listening,
             upkeep.run(stop.clone()),
             app.authority.upkeep(stop.clone()),
+            reloading,
             telling
         );
         ended.map_err(|source| Error::new(ErrorKind::Jobs, "running jobs").caused_by(source))

@@ -7,6 +7,7 @@ use fhirhose_bulk::export::{ExportSettings, FILE_BYTES_MAX, GroupJoiners};
 use fhirhose_bulk::import::ImportSettings;
 use url::Url;
 
+use crate::listener::settings::{ConnectionSettings, TransportSettings, check_transport};
 use crate::{AuthSettings, Error, ErrorKind, RestSettings, Result};
 
 /// What a kick-off without `Accept` or `Prefer` gets (K-20, K-21).
@@ -36,7 +37,12 @@ pub struct ServerSettings {
     pub listen: SocketAddr,
     /// Who decides what a request may do. Default: nobody, so that only this machine is served.
     pub auth: AuthSettings,
-    /// The public FHIR base, with `/fhir`, from which every URL in an answer is made. Default: `http://` and the listener's address.
+    /// How requests reach the server: TLS, proxies. Default: plain HTTP on loopback.
+    pub transport: TransportSettings,
+    /// What connections may take.
+    pub connections: ConnectionSettings,
+    /// The public FHIR base, with `/fhir`, from which every URL in an answer is made. Default: `http://`, or with TLS `https://`, and
+    /// the listener's address.
     pub base_url: Option<Url>,
     /// What a kick-off without the headers of the standard gets. Default: a refusal.
     pub headers: HeaderMode,
@@ -46,12 +52,8 @@ pub struct ServerSettings {
     pub import_http: HttpInputs,
     /// The longest request body, in bytes. Default: 16 MiB.
     pub body_bytes_max: usize,
-    /// How long a client may take to send the head of a request, in seconds. Default: 30.
-    pub header_timeout_secs: u64,
     /// How long a client may take to send a body, in seconds. Default: 60.
     pub body_timeout_secs: u64,
-    /// Connections that are open at a time; further ones wait. Default: 1,024.
-    pub connections_max: usize,
     /// Jobs of one kind that may wait to be run; further kick-offs get 429 (K-43). Default: 100.
     pub jobs_queued_max: usize,
     /// Jobs of one client that wait, run or are paused at a time; further kick-offs get 429 (K-43). Default: 50.
@@ -108,14 +110,14 @@ impl Default for ServerSettings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             auth: AuthSettings::default(),
+            transport: TransportSettings::default(),
+            connections: ConnectionSettings::default(),
             base_url: None,
             headers: HeaderMode::default(),
             import_root: None,
             import_http: HttpInputs::default(),
             body_bytes_max: 16 << 20,
-            header_timeout_secs: 30,
             body_timeout_secs: 60,
-            connections_max: 1024,
             jobs_queued_max: 100,
             jobs_live_per_client_max: 50,
             jobs_live_max: 500,
@@ -159,22 +161,14 @@ impl ServerSettings {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        if self.auth.is_none() && !self.listen.ip().is_loopback() {
-            let problem = format!(
-                "refusing to listen on {}: without authorization only loopback addresses such as 127.0.0.1 are allowed",
-                self.listen
-            );
-            return Err(Error::new(ErrorKind::Settings, problem));
-        }
+        check_transport(self)?;
         self.auth.check()?;
         if let Some(url) = &self.base_url {
             check_base_url(url)?;
         }
         let at_least_one = [
             ("body_bytes_max", self.body_bytes_max as u64),
-            ("header_timeout_secs", self.header_timeout_secs),
             ("body_timeout_secs", self.body_timeout_secs),
-            ("connections_max", self.connections_max as u64),
             ("jobs_queued_max", self.jobs_queued_max as u64),
             ("jobs_live_per_client_max", self.jobs_live_per_client_max as u64),
             ("jobs_live_max", self.jobs_live_max as u64),
@@ -191,6 +185,7 @@ impl ServerSettings {
         match at_least_one
             .iter()
             .chain(&self.rest.limits())
+            .chain(&self.connections.limits())
             .find(|(_, value)| *value == 0)
         {
             Some((name, _)) => Err(Error::new(ErrorKind::Settings, format!("{name} is 0"))),

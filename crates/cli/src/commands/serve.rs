@@ -1,5 +1,7 @@
 //! `fhirhose serve`: Bulk Data over HTTP.
 
+mod transport;
+
 use super::say;
 use crate::workspace::{self, WORKER};
 use anyhow::{Context, Result, bail};
@@ -120,6 +122,9 @@ pub(crate) struct Serve {
     /// Resources that one search looks at; then its page ends early
     #[arg(long, env = "FHIRHOSE_SEARCH_ROWS_MAX", value_name = "RESOURCES")]
     search_rows_max: Option<u64>,
+
+    #[command(flatten)]
+    transport: transport::Transport,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -195,6 +200,7 @@ impl Serve {
             }
             Auth::None => {}
         }
+        self.transport.set(&mut settings)?;
         if let Some(root) = &self.import_root {
             let root = root
                 .canonicalize()

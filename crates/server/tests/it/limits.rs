@@ -24,7 +24,7 @@ async fn a_body_that_is_too_long_gets_413() {
 
 #[tokio::test]
 async fn a_head_that_does_not_come_is_cut_off() {
-    let server = Server::start_with(|settings| settings.header_timeout_secs = 1).await;
+    let server = Server::start_with(|settings| settings.connections.header_timeout_secs = 1).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(b"GET /health HTTP/1.1\r\nHost: ").await.unwrap();
     let mut answer = Vec::new();
