@@ -118,9 +118,12 @@ impl From<fhirhose_store::Error> for Error {
             Below::DiskFull => ErrorKind::DiskFull,
             Below::Corrupt => ErrorKind::Corrupt,
             Below::NotFound => ErrorKind::NotFound,
-            Below::InUse | Below::NewerFormat | Below::Conflict | Below::Storage | Below::Invalid => {
-                ErrorKind::Storage
-            }
+            Below::InUse
+            | Below::NewerFormat
+            | Below::NoKey
+            | Below::Conflict
+            | Below::Storage
+            | Below::Invalid => ErrorKind::Storage,
         };
         Self::new(kind, "working on the store").with_source(source)
     }

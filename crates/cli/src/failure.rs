@@ -37,6 +37,12 @@ fn judge(error: &anyhow::Error) -> (u8, Option<&'static str>) {
             FAILED,
             Some("use the fhirhose that wrote the folder, or a newer one"),
         ),
+        Some(Store::NoKey) => (
+            FAILED,
+            Some(
+                "name the key with --output-key-file or --output-key-command; older keys come on further lines",
+            ),
+        ),
         Some(Store::DiskFull) => (
             DISK_FULL,
             Some("free some space and run the same command again: it goes on where it stopped"),

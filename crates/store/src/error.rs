@@ -13,6 +13,8 @@ pub enum ErrorKind {
     NotFound,
     /// Bytes on disk are not what was written: a checksum, a length or a structure is wrong.
     Corrupt,
+    /// A file is encrypted with a key that was not given.
+    NoKey,
     /// The folder is held by another process.
     InUse,
     /// The folder was written by a newer fhirhose.

@@ -24,8 +24,8 @@ pub use folder::{DataFolder, Holder, OpenMode, RunFile, put_durable};
 pub use maintenance::{MAINTENANCE, Maintenance};
 pub use outline::Outline;
 pub use outputs::{
-    Deletion, Durability, Encoding, Hashing, OutputFile, OutputName, OutputReader, OutputSettings,
-    OutputStore, OutputStream, OutputWriter, PlainFolder, Upload,
+    Deletion, Durability, Encoding, Hashing, OutputFile, OutputKeys, OutputName, OutputReader,
+    OutputSettings, OutputStore, OutputStream, OutputWriter, PlainFolder, Upload,
 };
 pub use read::{Event, Found, Happened, Resource};
 pub use scan::{CohortRows, Scan, ScanRequest, Selection, StoredRow};

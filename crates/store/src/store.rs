@@ -6,7 +6,7 @@
 use crate::catalog::{Catalog, KvCatalog, MemoryKv, RunRecord};
 use crate::run::{Run, RunSettings};
 use crate::scan::{RunHandle, Scan, ScanRequest};
-use crate::{DataFolder, Error, OutputStore, Result, put_durable};
+use crate::{DataFolder, Error, OutputKeys, OutputStore, Result, put_durable};
 use bytes::Bytes;
 use fhirhose_jobs::Clock;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -38,6 +38,8 @@ pub struct StoreSettings {
     pub compaction_runs: usize,
     /// This many are merged even while other jobs run: bounds the files that a scan merges.
     pub compaction_runs_busy: usize,
+    /// Encrypts output files. Default: none, and they are not encrypted.
+    pub output_keys: Option<OutputKeys>,
 }
 
 impl Default for StoreSettings {
@@ -51,6 +53,7 @@ impl Default for StoreSettings {
             hot_bytes_max: 32 << 20,
             compaction_runs: 16,
             compaction_runs_busy: 256,
+            output_keys: None,
         }
     }
 }
@@ -149,6 +152,10 @@ impl Store {
             scratch,
             folder,
         } = parts;
+        let outputs = match &settings.output_keys {
+            Some(keys) => outputs.with_keys(keys.clone()),
+            None => outputs,
+        };
         Self {
             inner: Arc::new(Inner {
                 catalog,

@@ -17,6 +17,7 @@ mod format;
 mod lock;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,7 +69,7 @@ pub struct DataFolder {
 impl DataFolder {
     /// Opens the folder at `root` and holds it; `holder` is what another process is told meanwhile.
     ///
-    /// Leftovers of uploads that a crash cut off are removed, and `scratch/` is emptied. Blocks on the disk.
+    /// Group and others are shut out of it. Leftovers of uploads that a crash cut off are removed, and `scratch/` is emptied. Blocks on the disk.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if nothing is there and `mode` is [`OpenMode::Existing`]; [`ErrorKind::Invalid`] if the
@@ -85,6 +86,7 @@ impl DataFolder {
         if format::is_present(root)? {
             format::check(root)?;
         }
+        keep_for_owner(root)?;
         make_parts(root)?;
         if !format::is_present(root)? {
             format::write(root)?;
@@ -195,6 +197,27 @@ fn prepare_new(root: &Path, mode: OpenMode) -> Result<()> {
             ));
         }
     }
+    Ok(())
+}
+
+/// Shuts group and others out of the folder, and so of all that is in it, whatever the modes of files of earlier versions.
+fn keep_for_owner(root: &Path) -> Result<()> {
+    let failed = |error| {
+        Error::io(
+            format!("shut others out of data folder {}", root.display()),
+            error,
+        )
+    };
+    let mode = fs::metadata(root).map_err(failed)?.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(root, fs::Permissions::from_mode(mode & 0o700)).map_err(failed)?;
+    tracing::warn!(
+        folder = %root.display(),
+        mode = format!("{mode:03o}"),
+        "others could look into the data folder; now only its owner can"
+    );
     Ok(())
 }
 

@@ -1,13 +1,16 @@
 //! The blocks of an output file at rest: cutting text into them, and making text of one again.
 //!
-//! A block is one zstd frame of whole lines. Only a line of more than [`BLOCK_BYTES_MAX`] is cut, so that memory stays
+//! A block is one zstd frame of whole lines, sealed if the store has a key. Only a line of more than [`BLOCK_BYTES_MAX`] is cut, so that memory stays
 //! bounded whatever is written.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
+use bytes::Bytes;
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::{CParameter, compress_bound};
 
+use super::cipher::{FileCipher, Piece, TAG_BYTES};
 use super::index::{self, BlockIndex, Extent};
 use super::writer::TextFacts;
 use super::{OutputSettings, Upload};
@@ -28,10 +31,11 @@ pub(super) struct BlockSink {
     /// The compressed form of the latest block; reused.
     frame: Vec<u8>,
     extents: Vec<Extent>,
+    cipher: Option<FileCipher>,
 }
 
 impl BlockSink {
-    pub(super) fn new(settings: &OutputSettings, upload: Upload) -> Result<Self> {
+    pub(super) fn new(settings: &OutputSettings, upload: Upload, cipher: Option<FileCipher>) -> Result<Self> {
         let OutputSettings {
             block_bytes,
             zstd_level,
@@ -56,6 +60,7 @@ impl BlockSink {
             cut_at: block_bytes,
             frame: Vec::new(),
             extents: Vec::new(),
+            cipher,
         })
     }
 
@@ -80,7 +85,15 @@ impl BlockSink {
         let blocks = u32::try_from(self.extents.len()).map_err(|error| {
             Error::new(ErrorKind::Invalid, "an output file is too long").with_source(error)
         })?;
-        self.upload.write(&index::encode(&self.extents, facts)?)?;
+        let mut index = index::encode(&self.extents, facts)?;
+        if let Some(cipher) = &self.cipher {
+            let sealed_bytes = u32::try_from(index.len() + TAG_BYTES).map_err(|error| {
+                Error::new(ErrorKind::Invalid, "an output file is too long").with_source(error)
+            })?;
+            cipher.seal(Piece::Index(sealed_bytes), &mut index)?;
+            index.extend_from_slice(&cipher.trailer(sealed_bytes));
+        }
+        self.upload.write(&index)?;
         Ok((self.upload.finish()?, blocks))
     }
 
@@ -109,6 +122,9 @@ impl BlockSink {
         self.compressor
             .compress_to_buffer(&self.text[..end], &mut self.frame)
             .map_err(zstd_failed)?;
+        if let Some(cipher) = &self.cipher {
+            cipher.seal(Piece::Block(self.extents.len() as u64), &mut self.frame)?;
+        }
         self.upload.write(&self.frame)?;
         self.extents.push(Extent {
             text_bytes: end as u64,
@@ -128,29 +144,54 @@ impl std::fmt::Debug for BlockSink {
     }
 }
 
-/// Checks consecutive blocks as they lie at rest; `stored` is exactly those blocks.
+/// An open file's index, and what opens its blocks if they are sealed.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    pub(super) index: BlockIndex,
+    pub(super) cipher: Option<FileCipher>,
+}
+
+impl Blocks {
+    /// How long all frames are together, not sealed.
+    pub(super) fn frames_bytes(&self) -> u64 {
+        let blocks = self.index.blocks();
+        let tags = self.cipher.as_ref().map_or(0, |_| blocks * TAG_BYTES);
+        self.index.stored_at(blocks).saturating_sub(tags as u64)
+    }
+}
+
+/// Checks consecutive blocks and gives their frames, one after another; `stored` is exactly those blocks.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] with the number of the block.
-pub(super) fn verify(index: &BlockIndex, blocks: Range<usize>, stored: &[u8]) -> Result<()> {
-    let begin = index.stored_at(blocks.start);
-    blocks
-        .into_iter()
-        .try_for_each(|block| frame(index, block, stored, begin).map(drop))
+pub(super) fn frames(file: &Blocks, blocks: Range<usize>, stored: Bytes) -> Result<Bytes> {
+    let begin = file.index.stored_at(blocks.start);
+    let mut opened = Vec::new();
+    for block in blocks {
+        let frame = frame(file, block, &stored, begin)?;
+        if file.cipher.is_some() {
+            opened.extend_from_slice(&frame);
+        }
+    }
+    Ok(match file.cipher {
+        Some(_) => opened.into(),
+        None => stored,
+    })
 }
 
 /// Makes the text of consecutive blocks; `stored` is exactly those blocks.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] with the number of the block.
-pub(super) fn text(index: &BlockIndex, blocks: Range<usize>, stored: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn text(file: &Blocks, blocks: Range<usize>, stored: &[u8]) -> Result<Vec<u8>> {
+    let index = &file.index;
     let begin = index.stored_at(blocks.start);
     let mut decompressor = Decompressor::new().map_err(zstd_failed)?;
     let text_bytes = index.text_at(blocks.end) - index.text_at(blocks.start);
     let mut text = Vec::with_capacity(usize::try_from(text_bytes).map_err(|_| corrupt(blocks.start))?);
     let mut block_text = Vec::new();
     for block in blocks {
-        let frame = frame(index, block, stored, begin)?;
+        let frame = frame(file, block, stored, begin)?;
         let block_bytes = usize::try_from(index.text_at(block + 1) - index.text_at(block))
             .ok()
             .filter(|bytes| *bytes <= BLOCK_BYTES_MAX)
@@ -158,7 +199,7 @@ pub(super) fn text(index: &BlockIndex, blocks: Range<usize>, stored: &[u8]) -> R
         block_text.clear();
         block_text.reserve(block_bytes);
         let written = decompressor
-            .decompress_to_buffer(frame, &mut block_text)
+            .decompress_to_buffer(&frame, &mut block_text)
             .map_err(|error| corrupt(block).with_source(error))?;
         if written != block_bytes {
             return Err(corrupt(block));
@@ -168,14 +209,22 @@ pub(super) fn text(index: &BlockIndex, blocks: Range<usize>, stored: &[u8]) -> R
     Ok(text)
 }
 
-/// Finds one block's frame in `stored`, which begins at `begin` in the file, and checks it.
-fn frame<'a>(index: &BlockIndex, block: usize, stored: &'a [u8], begin: u64) -> Result<&'a [u8]> {
+/// Finds one block's frame in `stored`, which begins at `begin` in the file, checks it, and opens it if it is sealed.
+fn frame<'a>(file: &Blocks, block: usize, stored: &'a [u8], begin: u64) -> Result<Cow<'a, [u8]>> {
+    let index = &file.index;
     let place = |at: u64| usize::try_from(at - begin).ok();
     let frame = place(index.stored_at(block))
         .zip(place(index.stored_at(block + 1)))
         .and_then(|(start, end)| stored.get(start..end))
         .filter(|frame| crc32fast::hash(frame) == index.checksum(block));
-    frame.ok_or_else(|| corrupt(block))
+    let frame = frame.ok_or_else(|| corrupt(block))?;
+    match &file.cipher {
+        None => Ok(frame.into()),
+        Some(cipher) => cipher
+            .open(Piece::Block(block as u64), frame)
+            .map(Cow::Owned)
+            .ok_or_else(|| corrupt(block)),
+    }
 }
 
 fn corrupt(block: usize) -> Error {

@@ -2,7 +2,7 @@
 //!
 //! An [`OutputStore`] keeps them compressed in independent blocks, named `{job}/{file}`, on the local disk or any
 //! other object store. An [`OutputWriter`] makes one in a stream and bounded memory, and nothing shows under its name
-//! before [`OutputWriter::finish`]; an [`OutputReader`] serves it as zstd, gzip or identity, whole or by byte range.
+//! before [`OutputWriter::finish`]; with [`OutputKeys`] they are encrypted. An [`OutputReader`] serves it as zstd, gzip or identity, whole or by byte range.
 //! [`PlainFolder`] makes plain files through the same writer, for an export without HTTP.
 //!
 //! It does not know which files belong to a finished job: the job's checkpoint names them. It counts the readers of
@@ -25,6 +25,7 @@
 //! ```
 
 mod blocks;
+mod cipher;
 mod gzip;
 mod index;
 mod name;
@@ -43,6 +44,7 @@ use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
 use serde::{Deserialize, Serialize};
 
+pub use cipher::OutputKeys;
 pub use name::OutputName;
 pub use plain::{Durability, PlainFolder};
 pub use reader::{OutputReader, OutputStream};
@@ -141,6 +143,7 @@ pub struct OutputStore {
     /// The local folder, where there is one: object stores forget folders and cut-off uploads, a disk does not.
     local_root: Option<PathBuf>,
     usage: Arc<JobUsage>,
+    keys: Option<OutputKeys>,
 }
 
 impl OutputStore {
@@ -150,6 +153,16 @@ impl OutputStore {
             objects,
             local_root: None,
             usage: Arc::default(),
+            keys: None,
+        }
+    }
+
+    /// Encrypts what is written from now on, and opens what these keys have sealed. Files that are not sealed open as before.
+    #[must_use]
+    pub fn with_keys(self, keys: OutputKeys) -> Self {
+        Self {
+            keys: Some(keys),
+            ..self
         }
     }
 
@@ -173,17 +186,19 @@ impl OutputStore {
     /// [`crate::ErrorKind::Invalid`] for settings out of bounds, or without a runtime.
     pub fn create(&self, name: &OutputName, settings: &OutputSettings) -> Result<OutputWriter> {
         let upload = Upload::new(Arc::clone(&self.objects), name.path(), settings.part_bytes)?;
-        OutputWriter::in_blocks(name, settings, upload)
+        let cipher = self.keys.as_ref().map(|keys| keys.seal(name)).transpose()?;
+        OutputWriter::in_blocks(name, settings, upload, cipher)
     }
 
     /// Opens a finished file: reads its index. The job cannot be deleted while the reader or one of its streams lives.
     ///
     /// # Errors
     /// [`crate::ErrorKind::NotFound`] if there is no such file, or its job is being deleted;
-    /// [`crate::ErrorKind::Corrupt`] if the index is not what was written.
+    /// [`crate::ErrorKind::Corrupt`] if the index is not what was written; [`crate::ErrorKind::NoKey`] if it is encrypted with
+    /// a key that this store was not given.
     pub async fn open(&self, name: &OutputName) -> Result<OutputReader> {
         let guard = self.usage.read(name)?;
-        OutputReader::open(Arc::clone(&self.objects), name.path(), guard).await
+        OutputReader::open(Arc::clone(&self.objects), name, self.keys.as_ref(), guard).await
     }
 
     /// Deletes the files of a job, unless one of them is being downloaded from this process. Deleting twice is fine.

@@ -12,10 +12,12 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 
+use super::blocks::Blocks;
+use super::cipher::{self, OutputKeys, Piece, TAG_BYTES, TRAILER_BYTES, Trailer};
 use super::index::{self, BlockIndex};
 use super::usage::ReadGuard;
 use super::writer::hex;
-use super::{Encoding, blocks, gzip};
+use super::{Encoding, OutputName, blocks, gzip};
 use crate::{Error, ErrorKind, Result};
 
 /// What is read of an unknown file at first: the index of a file of some gigabytes, mostly.
@@ -40,7 +42,7 @@ pub struct OutputReader {
 struct OpenFile {
     objects: Arc<dyn ObjectStore>,
     path: ObjectPath,
-    index: BlockIndex,
+    blocks: Blocks,
     /// Never read, only dropped: as long as it lives the job's files stay.
     _guard: ReadGuard,
 }
@@ -51,36 +53,18 @@ pub struct OutputStream(BoxStream<'static, Result<Bytes>>);
 impl OutputReader {
     pub(super) async fn open(
         objects: Arc<dyn ObjectStore>,
-        path: ObjectPath,
+        name: &OutputName,
+        keys: Option<&OutputKeys>,
         guard: ReadGuard,
     ) -> Result<Self> {
-        let failed = |source| Error::object(format!("open output {path}"), source);
-        let options = GetOptions::new().with_range(Some(GetRange::Suffix(TAIL_BYTES)));
-        let tail = objects.get_opts(&path, options).await.map_err(failed)?;
-        let file_bytes = tail.meta.size;
-        let mut tail = tail.bytes().await.map_err(failed)?;
-        let index_bytes = index::frame_bytes(&tail).map_err(|error| in_file(&path, error))?;
-        if index_bytes > tail.len() {
-            if index_bytes > INDEX_BYTES_MAX || index_bytes as u64 > file_bytes {
-                let error = Error::new(ErrorKind::Corrupt, "the index is longer than it can be");
-                return Err(in_file(&path, error));
-            }
-            tail = objects
-                .get_range(&path, file_bytes - index_bytes as u64..file_bytes)
-                .await
-                .map_err(failed)?;
-        }
-        let frame = tail
-            .len()
-            .checked_sub(index_bytes)
-            .map(|at| &tail[at..])
-            .unwrap_or_default();
-        let index = BlockIndex::decode(frame, file_bytes).map_err(|error| in_file(&path, error))?;
+        let path = name.path();
+        let blocks = read_index(&*objects, name, keys).await;
+        let blocks = blocks.map_err(|error| in_file(&path, error))?;
         Ok(Self {
             file: Arc::new(OpenFile {
                 objects,
                 path,
-                index,
+                blocks,
                 _guard: guard,
             }),
         })
@@ -88,20 +72,26 @@ impl OutputReader {
 
     /// How many lines the text has.
     pub fn rows(&self) -> u64 {
-        self.file.index.facts.rows
+        self.file.blocks.index.facts.rows
     }
 
     /// The SHA-256 of the text in lower-case hex, if the writer was asked for it.
     pub fn sha256(&self) -> Option<String> {
-        self.file.index.facts.sha256.as_ref().map(|digest| hex(digest))
+        self.file
+            .blocks
+            .index
+            .facts
+            .sha256
+            .as_ref()
+            .map(|digest| hex(digest))
     }
 
     /// The length of the file in this encoding, if it is known before it is made.
     pub fn length(&self, encoding: Encoding) -> Option<u64> {
-        let index = &self.file.index;
+        let index = &self.file.blocks.index;
         match encoding {
             Encoding::Identity => Some(index.facts.bytes),
-            Encoding::Zstd => Some(index.stored_at(index.blocks())),
+            Encoding::Zstd => Some(self.file.blocks.frames_bytes()),
             Encoding::Gzip => None,
         }
     }
@@ -110,7 +100,7 @@ impl OutputReader {
     pub fn etag(&self, encoding: Encoding) -> String {
         format!(
             "\"{}-{}\"",
-            hex(&self.file.index.facts.fingerprint),
+            hex(&self.file.blocks.index.facts.fingerprint),
             encoding.token()
         )
     }
@@ -123,7 +113,7 @@ impl OutputReader {
     /// [`ErrorKind::Corrupt`] or [`ErrorKind::Storage`], as the last item.
     pub fn stream(&self, encoding: Encoding) -> OutputStream {
         let stream = match encoding {
-            Encoding::Identity => return self.range(0..self.file.index.facts.bytes),
+            Encoding::Identity => return self.range(0..self.file.blocks.index.facts.bytes),
             Encoding::Zstd => self.stored(),
             Encoding::Gzip => self.gzip(),
         };
@@ -136,13 +126,13 @@ impl OutputReader {
     /// # Errors
     /// As [`OutputReader::stream`].
     pub fn range(&self, range: Range<u64>) -> OutputStream {
-        let index = &self.file.index;
+        let index = &self.file.blocks.index;
         let end = range.end.min(index.facts.bytes);
         let range = range.start.min(end)..end;
         let steps = steps(index.holding(&range), |block| index.text_at(block));
         OutputStream::new(self.each(steps, move |file, blocks, stored| {
-            let text_at = file.index.text_at(blocks.start);
-            let mut text = Bytes::from(blocks::text(&file.index, blocks, &stored)?);
+            let text_at = file.blocks.index.text_at(blocks.start);
+            let mut text = Bytes::from(blocks::text(&file.blocks, blocks, &stored)?);
             // Only the first and the last step reach beyond the range.
             text.truncate(usize::try_from(range.end - text_at).unwrap_or(usize::MAX));
             let skip = usize::try_from(range.start.saturating_sub(text_at)).unwrap_or(usize::MAX);
@@ -151,19 +141,18 @@ impl OutputReader {
     }
 
     fn stored(&self) -> BoxStream<'static, Result<Bytes>> {
-        let index = &self.file.index;
+        let index = &self.file.blocks.index;
         let steps = steps(0..index.blocks(), |block| index.stored_at(block));
         self.each(steps, |file, blocks, stored| {
-            blocks::verify(&file.index, blocks, &stored)?;
-            Ok(stored)
+            blocks::frames(&file.blocks, blocks, stored)
         })
     }
 
     fn gzip(&self) -> BoxStream<'static, Result<Bytes>> {
-        let index = &self.file.index;
+        let index = &self.file.blocks.index;
         let steps = steps(0..index.blocks(), |block| index.text_at(block));
         let pieces = self.each(steps, |file, blocks, stored| {
-            gzip::deflate(&blocks::text(&file.index, blocks, &stored)?)
+            gzip::deflate(&blocks::text(&file.blocks, blocks, &stored)?)
         });
         let whole = (pieces, Some((crc32fast::Hasher::new(), 0)));
         let body = stream::try_unfold(whole, |(mut pieces, so_far)| async move {
@@ -195,7 +184,8 @@ impl OutputReader {
             .map(move |blocks| {
                 let (file, work) = (Arc::clone(&file), work.clone());
                 async move {
-                    let at = file.index.stored_at(blocks.start)..file.index.stored_at(blocks.end);
+                    let at =
+                        file.blocks.index.stored_at(blocks.start)..file.blocks.index.stored_at(blocks.end);
                     let stored = file.objects.get_range(&file.path, at).await;
                     let stored = stored
                         .map_err(|source| Error::object(format!("read output {}", file.path), source))?;
@@ -235,6 +225,51 @@ impl fmt::Debug for OutputStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("OutputStream")
     }
+}
+
+/// Reads the index at the end of a file, and what opens the file if it is sealed.
+async fn read_index(
+    objects: &dyn ObjectStore,
+    name: &OutputName,
+    keys: Option<&OutputKeys>,
+) -> Result<Blocks> {
+    let path = name.path();
+    let failed = |source| Error::object("read the end", source);
+    let options = GetOptions::new().with_range(Some(GetRange::Suffix(TAIL_BYTES)));
+    let tail = objects.get_opts(&path, options).await.map_err(failed)?;
+    let file_bytes = tail.meta.size;
+    let tail = tail.bytes().await.map_err(failed)?;
+    let last = async |bytes: usize| {
+        if bytes <= tail.len() {
+            return Ok(tail.slice(tail.len() - bytes..));
+        }
+        if bytes > INDEX_BYTES_MAX || bytes as u64 > file_bytes {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                "the index is longer than it can be",
+            ));
+        }
+        let place = file_bytes - bytes as u64..file_bytes;
+        objects.get_range(&path, place).await.map_err(failed)
+    };
+    let Some(trailer) = Trailer::read(&tail)? else {
+        let frame = last(index::frame_bytes(&tail)?).await?;
+        let index = BlockIndex::decode(&frame, file_bytes)?;
+        return Ok(Blocks { index, cipher: None });
+    };
+    let cipher = cipher::open(keys, &trailer, name)?;
+    let sealed_bytes = trailer.index_bytes as usize;
+    let sealed = last(sealed_bytes + TRAILER_BYTES).await?;
+    let frame = cipher.open(Piece::Index(trailer.index_bytes), &sealed[..sealed_bytes]);
+    let frame = frame.ok_or_else(|| {
+        let problem = "the index of an encrypted file is not what was written under this name";
+        Error::new(ErrorKind::Corrupt, problem)
+    })?;
+    let index = BlockIndex::decode(&frame, file_bytes - (TAG_BYTES + TRAILER_BYTES) as u64)?;
+    Ok(Blocks {
+        index,
+        cipher: Some(cipher),
+    })
 }
 
 /// Groups consecutive blocks into steps of about [`STEP_BYTES`], measured by where each block begins.

@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::blocks::BlockSink;
+use super::cipher::FileCipher;
 use super::plain::PlainFile;
 use super::{Hashing, OutputFile, OutputName, OutputSettings, Upload};
 use crate::Result;
@@ -36,8 +37,13 @@ enum Sink {
 }
 
 impl OutputWriter {
-    pub(super) fn in_blocks(name: &OutputName, settings: &OutputSettings, upload: Upload) -> Result<Self> {
-        let sink = Sink::Blocks(Box::new(BlockSink::new(settings, upload)?));
+    pub(super) fn in_blocks(
+        name: &OutputName,
+        settings: &OutputSettings,
+        upload: Upload,
+        cipher: Option<FileCipher>,
+    ) -> Result<Self> {
+        let sink = Sink::Blocks(Box::new(BlockSink::new(settings, upload, cipher)?));
         Ok(Self {
             name: name.file().to_owned(),
             sink,

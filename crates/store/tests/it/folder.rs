@@ -1,6 +1,7 @@
 //! The data folder: made whole or not at all, held by one process, refused when it is not ours or not for us.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,6 +49,18 @@ fn folder_is_made_with_its_parents_and_opens_again() {
     drop(folder);
     drop(open(&root, OpenMode::Existing).unwrap());
     drop(open(&root, OpenMode::Create).unwrap());
+}
+
+#[test]
+fn a_folder_that_others_could_read_is_shut_when_it_is_opened() {
+    let temporary = tempfile::tempdir().unwrap();
+    let root = temporary.path().join("data");
+    drop(open(&root, OpenMode::Create).unwrap());
+    for mode in [0o755, 0o770, 0o707, 0o700] {
+        fs::set_permissions(&root, fs::Permissions::from_mode(mode)).unwrap();
+        drop(open(&root, OpenMode::Existing).unwrap());
+        assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 }
 
 #[test]

@@ -10,3 +10,4 @@ mod folder;
 mod full_disk;
 mod outputs;
 mod run;
+mod sealed_outputs;
