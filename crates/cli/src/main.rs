@@ -4,13 +4,17 @@ mod arguments;
 mod commands;
 mod failure;
 mod logging;
+mod output_key;
 mod progress;
+mod secret;
 mod settings_file;
 mod workspace;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Whatever a command makes is for its user alone; files that are to be shared are given away afterwards, knowingly.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let arguments = match arguments::parse() {
         Ok(arguments) => arguments,
         Err(exit_code) => return exit_code,

@@ -7,7 +7,8 @@ use fhirhose_jobs::{
     SystemEntropy, Turns,
 };
 use fhirhose_store::{
-    DataFolder, Encoding, Holder, MAINTENANCE, Maintenance, OpenMode, OutputName, Store, StoreSettings,
+    DataFolder, Encoding, Holder, MAINTENANCE, Maintenance, OpenMode, OutputKeys, OutputName, Store,
+    StoreSettings,
 };
 use futures::StreamExt;
 use std::io::Write;
@@ -23,12 +24,21 @@ pub(crate) const WORKER: &str = "local";
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Opens the store in a data folder.
-pub(crate) async fn open(path: &Path, mode: OpenMode, command: &str) -> Result<Store> {
+pub(crate) async fn open(
+    path: &Path,
+    mode: OpenMode,
+    command: &str,
+    keys: Option<OutputKeys>,
+) -> Result<Store> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let since = fhirhose_fhir::instant::Instant::from_micros(clock.now().as_micros());
     let holder = Holder::this_process(command, since);
     let folder = DataFolder::open(path, mode, &holder)?;
-    Ok(Store::open(folder, clock, StoreSettings::default()).await?)
+    let settings = StoreSettings {
+        output_keys: keys,
+        ..StoreSettings::default()
+    };
+    Ok(Store::open(folder, clock, settings).await?)
 }
 
 /// The unfinished job with this kind and specification, left by an earlier run of the same command.

@@ -67,7 +67,7 @@ impl Demo {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let dir = self.folder()?;
         let mut steps = vec![self.generate(&dir)?];
-        let store = workspace::open(&dir.join("store"), OpenMode::Create, "demo").await?;
+        let store = workspace::open(&dir.join("store"), OpenMode::Create, "demo", None).await?;
         steps.push(load_population(&store, &dir).await?);
         let settings = ServerSettings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),

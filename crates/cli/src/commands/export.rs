@@ -1,6 +1,7 @@
 //! `fhirhose export`: from a store straight to files, without HTTP.
 
 use super::{print, say};
+use crate::output_key::OutputKeyArgs;
 use crate::progress::{self, Bar};
 use crate::workspace;
 use anyhow::{Context, Result, bail};
@@ -36,6 +37,9 @@ pub(crate) struct Export {
     /// Data folder
     #[arg(long, env = "FHIRHOSE_DATA", value_name = "DIR")]
     data: PathBuf,
+
+    #[command(flatten)]
+    output_key: OutputKeyArgs,
 
     /// Folder for the files; must be absent or empty
     #[arg(
@@ -114,7 +118,8 @@ pub(crate) struct Export {
 impl Export {
     /// Exports and prints what was written.
     pub(crate) async fn run(self) -> Result<ExitCode> {
-        let store = workspace::open(&self.data, OpenMode::Existing, "export").await?;
+        let store =
+            workspace::open(&self.data, OpenMode::Existing, "export", self.output_key.keys()?).await?;
         let now = Instant::from_micros(store.clock().now().as_micros());
         let request = self.request(now)?;
         match &self.out {

@@ -2,6 +2,7 @@
 
 use super::{print, say};
 use crate::failure::PARTIAL;
+use crate::output_key::OutputKeyArgs;
 use crate::progress::{self, Bar};
 use crate::workspace;
 use anyhow::Result;
@@ -30,6 +31,9 @@ pub(crate) struct Load {
     #[arg(long, env = "FHIRHOSE_DATA", value_name = "DIR")]
     data: PathBuf,
 
+    #[command(flatten)]
+    output_key: OutputKeyArgs,
+
     /// Where the data comes from; becomes meta.source of resources that have none
     #[arg(long, env = "FHIRHOSE_SOURCE", value_name = "URI")]
     source: Option<String>,
@@ -54,7 +58,7 @@ pub(crate) struct Load {
 impl Load {
     /// Imports, prints the report, and says by the exit code whether everything was taken.
     pub(crate) async fn run(self) -> Result<ExitCode> {
-        let store = workspace::open(&self.data, OpenMode::Create, "load").await?;
+        let store = workspace::open(&self.data, OpenMode::Create, "load", self.output_key.keys()?).await?;
         let mut settings = ImportSettings::default();
         if let Some(threads) = self.threads {
             settings = ImportSettings::with_threads(threads.get());

@@ -3,6 +3,7 @@
 mod transport;
 
 use super::say;
+use crate::output_key::OutputKeyArgs;
 use crate::workspace::{self, WORKER};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -29,6 +30,9 @@ pub(crate) struct Serve {
     /// Data folder; made when absent
     #[arg(long, env = "FHIRHOSE_DATA", value_name = "DIR")]
     data: PathBuf,
+
+    #[command(flatten)]
+    output_key: OutputKeyArgs,
 
     /// Where to listen; without authorization only addresses of this machine
     #[arg(
@@ -153,7 +157,7 @@ impl Serve {
     /// Serves until told to stop.
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let bound = fhirhose_server::bind(self.settings()?).await?;
-        let store = workspace::open(&self.data, OpenMode::Create, "serve").await?;
+        let store = workspace::open(&self.data, OpenMode::Create, "serve", self.output_key.keys()?).await?;
         let http = Http::new(&HttpSettings::default())?;
         let components = Components {
             store,

@@ -1,6 +1,7 @@
 //! `fhirhose store check`: proves a store whole.
 
 use super::{print, say};
+use crate::output_key::OutputKeyArgs;
 use crate::progress::{self, Bar};
 use crate::workspace;
 use anyhow::Result;
@@ -26,6 +27,9 @@ pub(crate) struct Check {
     #[arg(long, env = "FHIRHOSE_DATA", value_name = "DIR")]
     data: PathBuf,
 
+    #[command(flatten)]
+    output_key: OutputKeyArgs,
+
     /// Prints the report as JSON on stdout
     #[arg(long)]
     json: bool,
@@ -42,7 +46,13 @@ impl StoreCommand {
 
 impl Check {
     async fn run(self) -> Result<ExitCode> {
-        let store = workspace::open(&self.data, OpenMode::Existing, "store check").await?;
+        let store = workspace::open(
+            &self.data,
+            OpenMode::Existing,
+            "store check",
+            self.output_key.keys()?,
+        )
+        .await?;
         let total = store
             .catalog()
             .runs()
