@@ -43,4 +43,4 @@ pub use listener::settings::{
 pub use rest_settings::RestSettings;
 pub use routes::{RouteMethods, routes};
 pub use serve::{Bound, Components, bind};
-pub use settings::{HeaderMode, HttpInputs, ServerSettings};
+pub use settings::{HeaderMode, ServerSettings};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use fhirhose_bulk::export::{ExportSettings, FILE_BYTES_MAX, GroupJoiners};
 use fhirhose_bulk::import::ImportSettings;
+use fhirhose_client::FetchPolicy;
 use url::Url;
 
 use crate::listener::settings::{ConnectionSettings, TransportSettings, check_transport};
@@ -18,16 +19,6 @@ pub enum HeaderMode {
     Strict,
     /// `Accept: application/fhir+json` and `Prefer: respond-async` are taken for granted.
     Default,
-}
-
-/// Which `http` URLs an import may read. `https` URLs are always allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HttpInputs {
-    /// Those of this machine: `localhost` and loopback addresses.
-    #[default]
-    LoopbackOnly,
-    /// All: resources may cross the network in plain text.
-    Anywhere,
 }
 
 /// How a server behaves. Limits are of one request, connection or job, as their names say.
@@ -48,8 +39,9 @@ pub struct ServerSettings {
     pub headers: HeaderMode,
     /// The folder below which imports may read `file` URLs. Default: none, and `file` URLs are refused.
     pub import_root: Option<PathBuf>,
-    /// Which `http` URLs imports may read. Default: those of this machine.
-    pub import_http: HttpInputs,
+    /// Which `http` and `https` URLs imports may read, as far as can be seen at the kick-off; what fetches them holds to the same.
+    /// Default: `https` anywhere on the internet, and this machine.
+    pub import_fetch: FetchPolicy,
     /// The longest request body, in bytes. Default: 16 MiB.
     pub body_bytes_max: usize,
     /// How long a client may take to send a body, in seconds. Default: 60.
@@ -115,7 +107,7 @@ impl Default for ServerSettings {
             base_url: None,
             headers: HeaderMode::default(),
             import_root: None,
-            import_http: HttpInputs::default(),
+            import_fetch: FetchPolicy::default(),
             body_bytes_max: 16 << 20,
             body_timeout_secs: 60,
             jobs_queued_max: 100,

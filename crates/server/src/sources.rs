@@ -6,9 +6,8 @@ use fhirhose_bulk::import::Location;
 use fhirhose_fhir::outcome::IssueCode;
 use url::Url;
 
-use crate::origin::is_loopback;
+use crate::ServerSettings;
 use crate::problem::Problem;
-use crate::{HttpInputs, ServerSettings};
 
 /// Says what an input's URL stands for. Waits for the disk when it is a `file` URL.
 ///
@@ -18,20 +17,15 @@ use crate::{HttpInputs, ServerSettings};
 pub(crate) fn locate(settings: &ServerSettings, url: &str) -> Result<Location, Problem> {
     let parsed = Url::parse(url).map_err(|_| refusal("an input's url is not an absolute URL"))?;
     match parsed.scheme() {
-        "https" => Ok(Location::Url(url.to_owned())),
-        "http" if is_allowed(&parsed, settings.import_http) => Ok(Location::Url(url.to_owned())),
-        "http" => Err(refusal(
-            "an input's url is http to another machine: only https is allowed there",
-        )),
+        "https" | "http" => match settings.import_fetch.check_url(url) {
+            Ok(_) => Ok(Location::Url(url.to_owned())),
+            Err(error) => Err(refusal(&format!("an input is not allowed: {error}"))),
+        },
         "file" => locate_file(settings.import_root.as_deref(), &parsed),
         _ => Err(refusal(
             "an input's url is of a scheme that is not supported: use https, http or file",
         )),
     }
-}
-
-fn is_allowed(url: &Url, policy: HttpInputs) -> bool {
-    policy == HttpInputs::Anywhere || url.host().is_some_and(|host| is_loopback(&host))
 }
 
 fn locate_file(root: Option<&Path>, url: &Url) -> Result<Location, Problem> {
@@ -59,6 +53,7 @@ fn refusal(text: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fhirhose_client::{FetchPolicy, PlainHttp};
 
     fn allowed(settings: &ServerSettings, url: &str) -> bool {
         locate(settings, url).is_ok()
@@ -73,6 +68,8 @@ mod tests {
         for url in [
             "http://data.example.org/Patient.ndjson",
             "http://10.0.0.1/Patient.ndjson",
+            "https://10.0.0.1/Patient.ndjson",
+            "https://169.254.169.254/latest/meta-data",
             "ftp://data.example.org/Patient.ndjson",
             "Patient.ndjson",
             "file:///etc/passwd",
@@ -80,7 +77,10 @@ mod tests {
             assert!(!allowed(&settings, url), "{url}");
         }
         let open = ServerSettings {
-            import_http: HttpInputs::Anywhere,
+            import_fetch: FetchPolicy {
+                plain_http: PlainHttp::Anywhere,
+                ..FetchPolicy::default()
+            },
             ..settings
         };
         assert!(allowed(&open, "http://data.example.org/Patient.ndjson"));

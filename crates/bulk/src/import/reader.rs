@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::environment::Environment;
 use super::prepare::{Item, Work};
 use super::refused::Refused;
-use super::source::{InputFacts, OpenInput, Opener, ReadFailure, Resume, wait};
+use super::source::{InputFacts, OpenInput, Opener, ReadFailure, Resume, TextLimits, wait};
 use super::spec::InputSpec;
 use super::state::{InputEnd, State};
 use crate::{Error, ErrorKind, Result};
@@ -80,7 +80,7 @@ impl InputReader<'_> {
             halt: &environment.halt,
         };
         let settings = &environment.settings;
-        let opened = OpenInput::open(self.spec, resume, &opener, settings.expansion_max);
+        let opened = OpenInput::open(self.spec, resume, &opener, TextLimits::of(settings));
         let mut open = match opened {
             Ok(open) => open,
             Err(failure) => {

@@ -20,8 +20,10 @@ pub struct ImportSettings {
     /// The deepest nesting of a line; a deeper one is refused. Default: 100.
     pub depth_max: usize,
     /// An input that unfolds to more than this many bytes for each byte read, beyond the first 64 MiB, fails.
-    /// Default: 2,000. Real NDJSON unfolds to ten to thirty bytes.
+    /// Default: 500. Real NDJSON unfolds to ten to thirty bytes; gzip cannot do more than 1,032.
     pub expansion_max: u64,
+    /// The most text that one input may have, in bytes; one that has more fails where it passes that. Default: no limit.
+    pub input_bytes_max: Option<u64>,
     /// Missing targets of references that are listed one by one; all are counted. Default: 10,000.
     pub dangling_listed_max: u64,
     /// Sorted files of references that are merged at a time; each takes up to 2 MiB of memory. Default: 64.
@@ -45,7 +47,8 @@ impl ImportSettings {
             chunks_in_flight: threads + 2,
             line_bytes_max: lines.line_bytes_max,
             depth_max: lines.depth_max,
-            expansion_max: 2_000,
+            expansion_max: 500,
+            input_bytes_max: None,
             dangling_listed_max: 10_000,
             merge_parts_max: 64,
         }

@@ -16,6 +16,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
+use super::settings::ImportSettings;
 use super::spec::{InputSpec, Location};
 use crate::{Error, ErrorKind, Result};
 
@@ -128,11 +129,30 @@ pub(super) struct OpenInput {
     pub(super) facts: InputFacts,
     raw: RawMeter,
     text_bytes: u64,
+    limits: TextLimits,
+}
+
+/// How much text an input may have.
+#[derive(Clone, Copy)]
+pub(super) struct TextLimits {
     expansion_max: u64,
+    bytes_max: u64,
+}
+
+impl TextLimits {
+    pub(super) fn of(settings: &ImportSettings) -> Self {
+        Self {
+            expansion_max: settings.expansion_max,
+            bytes_max: settings.input_bytes_max.unwrap_or(u64::MAX),
+        }
+    }
 }
 
 /// Below this, no expansion is too much.
 const EXPANSION_FREE_BYTES: u64 = 64 << 20;
+
+/// A zstd input may make us keep 128 MiB of what went before, as `zstd --long` does, and no more.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -142,7 +162,7 @@ impl OpenInput {
         input: &InputSpec,
         resume: Option<&Resume>,
         opener: &Opener<'_>,
-        expansion_max: u64,
+        limits: TextLimits,
     ) -> Result<Self, ReadFailure> {
         let raw = match &input.location {
             Location::Path(path) => RawInput::of_file(input, File::open(path), resume)?,
@@ -173,7 +193,7 @@ impl OpenInput {
             facts,
             raw: meter,
             text_bytes: raw.starts_at,
-            expansion_max,
+            limits,
         };
         if let Some(resume) = resume {
             open.skip_to(resume.offset, input)?;
@@ -199,15 +219,25 @@ impl OpenInput {
         {
             return Err(ReadFailure::changed(input));
         }
-        let free = EXPANSION_FREE_BYTES.max(self.raw_bytes().saturating_mul(self.expansion_max));
+        self.check_size()?;
+        Ok(read)
+    }
+
+    fn check_size(&self) -> Result<(), ReadFailure> {
+        let TextLimits {
+            expansion_max,
+            bytes_max,
+        } = self.limits;
+        let free = EXPANSION_FREE_BYTES.max(self.raw_bytes().saturating_mul(expansion_max));
         if self.facts.coding != Coding::Plain && self.text_bytes > free {
-            let message = format!(
-                "the input unfolds to more than {} times its size",
-                self.expansion_max
-            );
+            let message = format!("the input unfolds to more than {expansion_max} times its size");
             return Err(ReadFailure::input("input-expansion", message));
         }
-        Ok(read)
+        if self.text_bytes > bytes_max {
+            let message = format!("the input has more than {bytes_max} bytes of text, the limit for one");
+            return Err(ReadFailure::input("input-too-long", message));
+        }
+        Ok(())
     }
 
     /// Bytes of the input read so far, as they lie there.
@@ -398,6 +428,11 @@ impl RawMeter {
         if let Some(raw) = raw {
             let text = raw.to_string();
             return match raw.into_inner().map(|inner| inner.downcast::<Error>()) {
+                // What is refused in the middle, for its length, is refused again when it is tried again.
+                Some(Ok(error)) if error.kind() == ErrorKind::NotFound => {
+                    let message = Failure::from_error(error.kind().code(), &*error).message;
+                    ReadFailure::input("input-unreadable", message)
+                }
                 Some(Ok(error)) => ReadFailure::Job(*error),
                 _ => ReadFailure::input("input-unreadable", format!("the input cannot be read: {text}")),
             };
@@ -456,7 +491,11 @@ fn decode(coding: Coding, bytes: impl Read + Send + 'static) -> io::Result<Box<d
     Ok(match coding {
         Coding::Plain => Box::new(bytes),
         Coding::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(buffered(bytes))),
-        Coding::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(buffered(bytes))?),
+        Coding::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(buffered(bytes))?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+            Box::new(decoder)
+        }
     })
 }
 

@@ -1,5 +1,6 @@
 //! `fhirhose serve`: Bulk Data over HTTP.
 
+mod imports;
 mod transport;
 
 use super::say;
@@ -9,10 +10,11 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use fhirhose_bulk::export::GroupJoiners;
 use fhirhose_bulk::import::HttpFetch;
-use fhirhose_client::{Http, HttpSettings};
+use fhirhose_client::Http;
 use fhirhose_jobs::SystemEntropy;
-use fhirhose_server::{Components, HeaderMode, HttpInputs, ServerSettings};
+use fhirhose_server::{Components, HeaderMode, ServerSettings};
 use fhirhose_store::OpenMode;
+use imports::ImportArgs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -55,13 +57,8 @@ pub(crate) struct Serve {
     #[arg(long, env = "FHIRHOSE_HEADERS", value_enum, default_value_t = Headers::Strict)]
     headers: Headers,
 
-    /// Folder below which imports may read file: URLs [default: none may]
-    #[arg(long, env = "FHIRHOSE_IMPORT_ROOT", value_name = "DIR")]
-    import_root: Option<PathBuf>,
-
-    /// Lets imports read http: URLs of other machines, in plain text
-    #[arg(long, env = "FHIRHOSE_IMPORT_HTTP_ANYWHERE")]
-    import_http_anywhere: bool,
+    #[command(flatten)]
+    imports: ImportArgs,
 
     /// How long a finished job and its files are kept, in seconds
     #[arg(long, env = "FHIRHOSE_RETENTION_SECS", default_value_t = 24 * 60 * 60, value_name = "SECONDS")]
@@ -156,9 +153,10 @@ enum Joiners {
 impl Serve {
     /// Serves until told to stop.
     pub(crate) async fn run(self) -> Result<ExitCode> {
-        let bound = fhirhose_server::bind(self.settings()?).await?;
+        let settings = self.settings()?;
+        let http = Http::new(&self.imports.http_settings(settings.import_fetch.clone())?)?;
+        let bound = fhirhose_server::bind(settings).await?;
         let store = workspace::open(&self.data, OpenMode::Create, "serve", self.output_key.keys()?).await?;
-        let http = Http::new(&HttpSettings::default())?;
         let components = Components {
             store,
             fetch: Some(Arc::new(HttpFetch::new(http))),
@@ -181,11 +179,6 @@ impl Serve {
                 Headers::Strict => HeaderMode::Strict,
                 Headers::Default => HeaderMode::Default,
             },
-            import_http: if self.import_http_anywhere {
-                HttpInputs::Anywhere
-            } else {
-                HttpInputs::LoopbackOnly
-            },
             retention_secs: self.retention_secs,
             export_helper_resources: !self.no_helper_resources,
             export_group_joiners: match self.group_joiners {
@@ -205,12 +198,7 @@ impl Serve {
             Auth::None => {}
         }
         self.transport.set(&mut settings)?;
-        if let Some(root) = &self.import_root {
-            let root = root
-                .canonicalize()
-                .with_context(|| format!("opening the import root {}", root.display()))?;
-            settings.import_root = Some(root);
-        }
+        self.imports.apply(&mut settings)?;
         self.set_limits(&mut settings);
         if let Some(bytes) = self.chunk_bytes {
             settings.import.chunk_bytes = bytes;

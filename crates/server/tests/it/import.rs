@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use fhirhose_bulk::import::HttpFetch;
-use fhirhose_client::{Http, HttpSettings};
+use fhirhose_bulk::import::{Fetch, HttpFetch};
+use fhirhose_client::{Addresses, FetchPolicy, Http, HttpSettings, PlainHttp, Resolver};
 use fhirhose_jobs::{Failure, Outcome};
 use hyper::Method;
 use serde_json::{Value, json};
@@ -138,6 +138,9 @@ async fn inputs_that_may_not_be_read_are_refused_at_the_kick_off() {
     for url in [
         "file:///etc/passwd",
         "http://10.0.0.1/Patient.ndjson",
+        "https://10.0.0.1/Patient.ndjson",
+        "https://0xa000001/Patient.ndjson",
+        "https://[::ffff:169.254.169.254]/Patient.ndjson",
         "ftp://example.org/Patient.ndjson",
         "Patient.ndjson",
     ] {
@@ -146,6 +149,63 @@ async fn inputs_that_may_not_be_read_are_refused_at_the_kick_off() {
     let closed = Server::start_with(|settings| settings.import_root = None).await;
     let url = server.input("a.ndjson", "");
     closed.kick_off_import(&[(None, &url)]).await.refusal(400);
+}
+
+#[tokio::test]
+async fn an_input_on_a_host_that_is_not_in_the_list_is_refused_at_the_kick_off() {
+    let listed = |settings: &mut fhirhose_server::ServerSettings| {
+        settings.import_fetch.hosts = vec!["*.example.org".parse().expect("a pattern")];
+    };
+    let server = Server::start_with(listed).await;
+    let elsewhere = server
+        .kick_off_import(&[(None, "https://example.net/Patient.ndjson")])
+        .await;
+    assert!(elsewhere.refusal(400).contains("not one of those"));
+    let listed = server
+        .kick_off_import(&[(None, "https://files.example.org/Patient.ndjson")])
+        .await;
+    assert_eq!(listed.status, 202);
+}
+
+#[tokio::test]
+async fn an_input_whose_name_stands_for_a_private_address_fails_and_the_next_is_read() {
+    let policy = FetchPolicy {
+        addresses: Addresses::Public,
+        plain_http: PlainHttp::Anywhere,
+        ..FetchPolicy::default()
+    };
+    let settings = HttpSettings {
+        policy: policy.clone(),
+        ..HttpSettings::default()
+    };
+    let http = Http::with_resolver(&settings, Arc::new(ThisMachine)).expect("a client");
+    let fetch = Some(Arc::new(HttpFetch::new(http)) as Arc<dyn Fetch>);
+    let server = Server::fetching(memory_store(), fetch, |settings| settings.import_fetch = policy).await;
+    let private = format!("http://files.example.org:{}/fhir/metadata", server.address.port());
+    let good = server.input("good", "{\"resourceType\":\"Patient\",\"id\":\"a\"}\n");
+    let report = server.import(&[(None, &private), (None, &good)]).await;
+    let error = server
+        .get(report["error"][0]["url"].as_str().expect("a report"))
+        .await;
+    assert!(
+        error
+            .text()
+            .contains("cannot be reached, or fetching from its address is not allowed")
+    );
+    assert!(!error.text().contains("127.0.0.1"), "{}", error.text());
+    assert_eq!(server.exported("$export").await, names(&["Patient/a"]));
+}
+
+/// Says that every name is this machine.
+struct ThisMachine;
+
+impl Resolver for ThisMachine {
+    fn resolve(
+        &self,
+        _: &str,
+    ) -> futures::future::BoxFuture<'static, std::io::Result<Vec<std::net::IpAddr>>> {
+        Box::pin(async { Ok(vec![std::net::Ipv4Addr::LOCALHOST.into()]) })
+    }
 }
 
 #[tokio::test]

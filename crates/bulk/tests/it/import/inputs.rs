@@ -147,6 +147,40 @@ async fn an_input_that_unfolds_without_end_fails() {
 }
 
 #[tokio::test]
+async fn a_gzip_bomb_fails() {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(&b"\n".repeat(80 << 20)).unwrap();
+    let bomb = encoder.finish().unwrap();
+    let (_, result) = import_bytes("bomb.gz", &bomb, &small_chunks(1, 1 << 20)).await;
+    let failure = result.inputs[0].failure.as_ref().expect("it fails");
+    assert_eq!(failure.rule, "input-expansion");
+}
+
+#[tokio::test]
+async fn an_input_longer_than_one_may_be_fails_after_what_fits() {
+    let settings = ImportSettings {
+        input_bytes_max: Some(100_000),
+        ..small_chunks(1, 4 << 10)
+    };
+    for (name, bytes) in [("plain", text(10_000)), ("gzip", gzip(&text(10_000)))] {
+        let (_, result) = import_bytes(name, &bytes, &settings).await;
+        let failure = result.inputs[0].failure.as_ref().expect("it fails");
+        assert_eq!(failure.rule, "input-too-long", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_zstd_input_may_not_ask_for_more_memory_than_long_mode_does() {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.window_log(28).unwrap();
+    encoder.long_distance_matching(true).unwrap();
+    encoder.write_all(&text(100)).unwrap();
+    let (_, result) = import_bytes("wide.zst", &encoder.finish().unwrap(), &small_chunks(1, 1 << 20)).await;
+    let failure = result.inputs[0].failure.as_ref().expect("it fails");
+    assert_eq!(failure.rule, "input-corrupt");
+}
+
+#[tokio::test]
 async fn byte_order_mark_blank_lines_and_carriage_returns_are_no_content() {
     let [first, second] = [
         r#"{"resourceType":"Patient","id":"a"}"#,
