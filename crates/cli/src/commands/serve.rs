@@ -198,7 +198,6 @@ impl Serve {
             Auth::None => {}
         }
         self.transport.set(&mut settings)?;
-        self.imports.apply(&mut settings)?;
         self.set_limits(&mut settings);
         if let Some(bytes) = self.chunk_bytes {
             settings.import.chunk_bytes = bytes;
@@ -207,6 +206,8 @@ impl Serve {
             settings.export_file_bytes_max = bytes;
         }
         self.limit_requests(&mut settings);
+        // After all that says who the clients are.
+        self.imports.apply(&mut settings)?;
         Ok(settings)
     }
 
