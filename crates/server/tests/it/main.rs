@@ -3,6 +3,7 @@
 // All of this binary is a test; the lint's own exception sees only functions that are marked so.
 #![allow(clippy::unwrap_used)]
 
+mod access;
 mod binary;
 mod bundle;
 mod certification;

@@ -6,6 +6,7 @@ use super::request::{Asked, On, Read};
 use crate::access::Rights;
 use crate::app::App;
 use crate::problem::Problem;
+use crate::rest::search::check_inclusions;
 
 /// Checks an entry.
 ///
@@ -36,7 +37,10 @@ pub(super) fn check(app: &App, rights: &Rights, asked: &Asked<'_>) -> Result<(),
         Asked::Delete {
             resource_type, on, ..
         } => rights.check(on.with(Actions::DELETE), *resource_type),
-        Asked::Read(Read::Search(resource_type, _)) => rights.check(Actions::READING, *resource_type),
+        Asked::Read(Read::Search(resource_type, query)) => {
+            rights.check(Actions::READING, *resource_type)?;
+            check_inclusions(app, rights, (*resource_type, query))
+        }
         Asked::Read(
             Read::Resource {
                 resource_type, id, ..

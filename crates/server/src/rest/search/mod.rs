@@ -75,6 +75,21 @@ pub(crate) async fn search(
     ))
 }
 
+/// Checks what a search would include, before it is done: what cannot be read as a search is told when it is.
+///
+/// # Errors
+/// 403 as [`search`].
+pub(crate) fn check_inclusions(
+    app: &App,
+    rights: &Rights,
+    (resource_type, query): (ResourceType, &str),
+) -> Result<(), Problem> {
+    match SearchRequest::parse(resource_type, &[query], &app.base_url, Handling::Strict) {
+        Ok(request) => include::check(rights, &request),
+        Err(_) => Ok(()),
+    }
+}
+
 /// Finds the first two matches of criteria now, for conditional interactions: of more it does not matter how many.
 ///
 /// # Errors
