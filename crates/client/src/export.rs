@@ -218,7 +218,7 @@ pub(crate) async fn refusal(response: reqwest::Response, place: &str) -> Error {
 }
 
 /// Dates of servers are compared with this machine's clock: there is no other.
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Instant::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

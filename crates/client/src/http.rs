@@ -6,6 +6,7 @@ use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, RANGE};
+use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -52,6 +53,8 @@ impl Default for HttpSettings {
 #[derive(Debug, Clone)]
 pub struct Http {
     client: Client,
+    /// Follows no redirect.
+    strict: Client,
     policy: Arc<FetchPolicy>,
     small_timeout: Duration,
 }
@@ -92,23 +95,26 @@ impl Http {
             .map(|root| Certificate::from_der(root));
         let roots = roots.collect::<Result<Vec<_>, _>>().map_err(failed)?;
         let policy = Arc::new(settings.policy.clone());
-        let client = Client::builder()
-            .connect_timeout(Duration::from_secs(settings.connect_timeout_secs))
-            .read_timeout(Duration::from_secs(settings.read_timeout_secs))
-            .redirect(redirects(&policy))
-            // A query can hold a secret that is not the next server's business.
-            .referer(false)
-            .no_proxy()
-            .dns_resolver(CheckedResolver {
-                policy: Arc::clone(&policy),
-                resolver,
-            })
-            .tls_certs_merge(roots)
-            .user_agent(&settings.user_agent)
-            .build()
-            .map_err(failed)?;
+        let with_redirects = |redirects: Policy| {
+            Client::builder()
+                .connect_timeout(Duration::from_secs(settings.connect_timeout_secs))
+                .read_timeout(Duration::from_secs(settings.read_timeout_secs))
+                .redirect(redirects)
+                // A query can hold a secret that is not the next server's business.
+                .referer(false)
+                .no_proxy()
+                .dns_resolver(CheckedResolver {
+                    policy: Arc::clone(&policy),
+                    resolver: Arc::clone(&resolver),
+                })
+                .tls_certs_merge(roots.clone())
+                .user_agent(&settings.user_agent)
+                .build()
+                .map_err(failed)
+        };
         Ok(Self {
-            client,
+            client: with_redirects(redirects(&policy))?,
+            strict: with_redirects(Policy::none())?,
             policy,
             small_timeout: Duration::from_secs(settings.small_timeout_secs),
         })
@@ -160,10 +166,20 @@ impl Http {
 
     /// Begins a request, if the policy allows the URL.
     pub(crate) fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder> {
+        self.check(url)?;
+        Ok(self.client.request(method, url.clone()))
+    }
+
+    /// Begins a request that follows no redirect: what goes with it is for this server only (CL-04).
+    pub(crate) fn strict_request(&self, method: Method, url: &Url) -> Result<RequestBuilder> {
+        self.check(url)?;
+        Ok(self.strict.request(method, url.clone()))
+    }
+
+    fn check(&self, url: &Url) -> Result<()> {
         self.policy
             .check(url)
-            .map_err(|why| Error::new(ErrorKind::Forbidden, format!("{}: {why}", name(url))))?;
-        Ok(self.client.request(method, url.clone()))
+            .map_err(|why| Error::new(ErrorKind::Forbidden, format!("{}: {why}", name(url))))
     }
 
     pub(crate) fn small_timeout(&self) -> Duration {

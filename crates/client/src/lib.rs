@@ -4,6 +4,7 @@
 //! [`Http::fetch_small`] a whole document. What may be fetched at all says [`FetchPolicy`]. [`Operator`] looks after the
 //! jobs of a fhirhose server. [`Export`] is one
 //! export on a server: [`Export::kick_off`], [`Export::poll`], [`Export::download`], [`Export::delete`].
+//! [`TokenSource`] gets the tokens of SMART Backend Services.
 //! It does not decide how often to try again: its callers do, by [`ErrorKind`].
 //!
 //! ```no_run
@@ -28,6 +29,7 @@ mod http;
 mod operator;
 mod retry_after;
 mod small;
+mod smart;
 
 pub use error::{Error, ErrorKind, Result};
 pub use export::{Downloaded, Export, Poll};
@@ -35,3 +37,4 @@ pub use guard::{Addresses, FetchPolicy, HostPattern, PlainHttp, Resolver, System
 pub use http::{ByteStream, Fetched, Http, HttpSettings, roots_from_pem};
 pub use operator::{JobAction, Operator};
 pub use small::{Freshness, SmallBody};
+pub use smart::{SmartConfiguration, SmartSettings, Token, TokenSource};

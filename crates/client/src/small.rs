@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use url::Url;
 
 use crate::http::{accepted, header, name, parse};
 use crate::{Error, ErrorKind, Http, Result};
@@ -44,6 +45,26 @@ impl Http {
         self.read_small(request, &name(&url), bytes_max).await
     }
 
+    /// Posts a form, already encoded, which says itself who the client is, and reads the answer whole whatever its status.
+    ///
+    /// # Errors
+    /// As [`fetch_small`](Self::fetch_small).
+    pub(crate) async fn ask_by_form(
+        &self,
+        url: &Url,
+        form: String,
+        bytes_max: usize,
+    ) -> Result<(StatusCode, Vec<u8>)> {
+        let place = name(url);
+        let request = self.form_request(url, form)?.header(ACCEPT_ENCODING, "identity");
+        self.in_time(&place, async {
+            let sent = request.send().await;
+            let response = sent.map_err(|source| Error::transport(format!("asking {place}"), source))?;
+            Ok((response.status(), whole(response, &place, bytes_max).await?))
+        })
+        .await
+    }
+
     /// Posts a form, already encoded, as the client with this id and secret (HTTP Basic), and reads the answer whole, within the
     /// limits of [`fetch_small`](Self::fetch_small).
     ///
@@ -57,46 +78,61 @@ impl Http {
         bytes_max: usize,
     ) -> Result<SmallBody> {
         let url = parse(url)?;
-        let request = self
-            .request(Method::POST, &url)?
+        let request = self.form_request(&url, form)?.basic_auth(id, Some(secret));
+        self.read_small(request, &name(&url), bytes_max).await
+    }
+
+    /// A form holds secrets, which are for this server only.
+    fn form_request(&self, url: &Url, form: String) -> Result<RequestBuilder> {
+        Ok(self
+            .strict_request(Method::POST, url)?
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .basic_auth(id, Some(secret))
-            .body(form);
-        self.read_small(request, &name(&url), bytes_max).await
+            .body(form))
     }
 
     async fn read_small(&self, request: RequestBuilder, place: &str, bytes_max: usize) -> Result<SmallBody> {
         let request = request.header(ACCEPT_ENCODING, "identity");
-        let fetching = async {
+        self.in_time(place, async {
             let sent = request.send().await;
             let response = sent.map_err(|source| Error::transport(format!("fetching {place}"), source))?;
             let response = accepted(response, place)?;
             let content_type = header(response.headers(), CONTENT_TYPE.as_str());
             let freshness = freshness(response.headers());
-            let mut chunks = response.bytes_stream();
-            let mut bytes = Vec::new();
-            let broken = |source| Error::transport(format!("reading {place}"), source);
-            while let Some(chunk) = chunks.try_next().await.map_err(broken)? {
-                if chunk.len() > bytes_max - bytes.len() {
-                    let problem = format!("{place} is longer than {bytes_max} bytes");
-                    return Err(Error::new(ErrorKind::Refused, problem));
-                }
-                bytes.extend_from_slice(&chunk);
-            }
+            let bytes = whole(response, place, bytes_max).await?;
             Ok(SmallBody {
                 bytes,
                 content_type,
                 freshness,
             })
-        };
+        })
+        .await
+    }
+
+    /// Waits for something small, and not for long.
+    async fn in_time<T>(&self, place: &str, asking: impl Future<Output = Result<T>>) -> Result<T> {
         let limit = self.small_timeout();
-        let fetched = tokio::time::timeout(limit, fetching).await;
-        fetched.unwrap_or_else(|_| {
+        let asked = tokio::time::timeout(limit, asking).await;
+        asked.unwrap_or_else(|_| {
             let problem = format!("fetching {place} takes longer than {} s", limit.as_secs());
             Err(Error::new(ErrorKind::Unreachable, problem))
         })
     }
+}
+
+/// Reads a body that is not to be long.
+async fn whole(response: Response, place: &str, bytes_max: usize) -> Result<Vec<u8>> {
+    let mut chunks = response.bytes_stream();
+    let mut bytes = Vec::new();
+    let broken = |source| Error::transport(format!("reading {place}"), source);
+    while let Some(chunk) = chunks.try_next().await.map_err(broken)? {
+        if chunk.len() > bytes_max - bytes.len() {
+            let problem = format!("{place} is longer than {bytes_max} bytes");
+            return Err(Error::new(ErrorKind::Refused, problem));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
 }
 
 /// Reads `Cache-Control` for a cache that serves one server only; what cannot be read does not count.

@@ -1,6 +1,11 @@
 //! The client against servers of the test's own.
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test, what cannot be unwrapped is the failure"
+)]
 
 mod guard;
 mod limits;
 mod server;
+mod smart;
 mod tls;

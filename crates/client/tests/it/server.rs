@@ -98,7 +98,14 @@ async fn serve(
     }
     let head = String::from_utf8(head).unwrap();
     let path = head.split(' ').nth(1).unwrap().to_owned();
-    notes.lock().unwrap().push(head);
+    let lower = head.to_ascii_lowercase();
+    let length = lower.split_once("content-length: ");
+    let length = length.and_then(|(_, rest)| rest.split("\r\n").next()?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    if connection.read_exact(&mut body).await.is_err() {
+        return;
+    }
+    notes.lock().unwrap().push(head + &String::from_utf8_lossy(&body));
     let answer = answers(&path);
     let (text, open) = answer
         .strip_suffix('…')

@@ -1,0 +1,7 @@
+//! SMART Backend Services, the client's side: [`TokenSource`] gives the token that goes with the next request.
+
+mod configuration;
+mod token;
+
+pub use configuration::SmartConfiguration;
+pub use token::{SmartSettings, Token, TokenSource};
