@@ -19,6 +19,11 @@ pub struct RestSettings {
     pub included_max: usize,
     /// Entries of a batch or transaction. Default: 10,000.
     pub bundle_entries_max: usize,
+    /// Rows that all searches and conditions of a batch or transaction look at together; further ones look at one row each, and tell
+    /// that it was not enough. Default: 10,000,000.
+    pub bundle_rows_max: u64,
+    /// Text that they look at together, in bytes, as the rows. Default: 10 GiB.
+    pub bundle_bytes_max: u64,
     /// Text with which the reads of a batch or transaction are answered, in bytes; the read that passes it is the last,
     /// and conditional creates that find their resource are answered without it from then on. Default: 64 MiB.
     pub bundle_reads_bytes_max: usize,
@@ -35,6 +40,8 @@ impl Default for RestSettings {
             searches_parallel: 4,
             included_max: 1_000,
             bundle_entries_max: 10_000,
+            bundle_rows_max: 10_000_000,
+            bundle_bytes_max: 10 << 30,
             bundle_reads_bytes_max: 64 << 20,
         }
     }
@@ -42,7 +49,7 @@ impl Default for RestSettings {
 
 impl RestSettings {
     /// The limits with their names; none may be 0.
-    pub(crate) fn limits(&self) -> [(&'static str, u64); 9] {
+    pub(crate) fn limits(&self) -> [(&'static str, u64); 11] {
         [
             ("page_entries", self.page_entries.into()),
             ("page_entries_max", self.page_entries_max.into()),
@@ -52,6 +59,8 @@ impl RestSettings {
             ("searches_parallel", self.searches_parallel as u64),
             ("included_max", self.included_max as u64),
             ("bundle_entries_max", self.bundle_entries_max as u64),
+            ("bundle_rows_max", self.bundle_rows_max),
+            ("bundle_bytes_max", self.bundle_bytes_max),
             ("bundle_reads_bytes_max", self.bundle_reads_bytes_max as u64),
         ]
     }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use fhirhose_fhir::meta::write_spliced;
 use fhirhose_fhir::resource_type::ResourceType;
@@ -13,25 +13,61 @@ use crate::RestSettings;
 use crate::app::App;
 use crate::problem::Problem;
 
-/// What a request may still look at.
-#[derive(Debug, Clone, Copy)]
+/// What a search may still look at, and the request that it is a part of.
+#[derive(Debug, Clone)]
 pub(crate) struct Budget {
     rows: u64,
     bytes: u64,
+    /// What is left for all searches of a Bundle; clones share it.
+    shared: Option<Arc<Shared>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    rows: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Shared {
+    /// Takes one row off; says whether there was enough left.
+    fn take(&self, bytes: u64) -> bool {
+        let take = |left: &AtomicU64, wanted: u64| {
+            let order = Ordering::Relaxed;
+            left.fetch_update(order, order, |left| left.checked_sub(wanted))
+                .is_ok()
+        };
+        take(&self.rows, 1) && take(&self.bytes, bytes)
+    }
 }
 
 impl Budget {
-    /// The whole budget of a request.
+    /// The whole budget of a request with one search.
     pub(crate) fn of(settings: &RestSettings) -> Self {
         Self {
             rows: settings.search_rows_max,
             bytes: settings.search_bytes_max,
+            shared: None,
+        }
+    }
+
+    /// The budget of each search of a Bundle, of which a clone is for one.
+    pub(crate) fn of_bundle(settings: &RestSettings) -> Self {
+        let shared = Shared {
+            rows: AtomicU64::new(settings.bundle_rows_max),
+            bytes: AtomicU64::new(settings.bundle_bytes_max),
+        };
+        Self {
+            shared: Some(Arc::new(shared)),
+            ..Self::of(settings)
         }
     }
 
     /// How many rows are left.
     pub(crate) fn rows(&self) -> u64 {
-        self.rows
+        let shared = self.shared.as_ref();
+        shared.map_or(self.rows, |shared| {
+            self.rows.min(shared.rows.load(Ordering::Relaxed))
+        })
     }
 
     /// Takes one row off; says whether there was enough left.
@@ -40,13 +76,12 @@ impl Budget {
             self.rows.checked_sub(1),
             self.bytes.checked_sub(row.body.len() as u64),
         );
-        match (rows, bytes) {
-            (Some(rows), Some(bytes)) => {
-                *self = Self { rows, bytes };
-                true
-            }
-            _ => false,
-        }
+        let (Some(rows), Some(bytes)) = (rows, bytes) else {
+            return false;
+        };
+        (self.rows, self.bytes) = (rows, bytes);
+        let shared = self.shared.as_ref();
+        shared.is_none_or(|shared| shared.take(row.body.len() as u64))
     }
 }
 
@@ -83,7 +118,7 @@ where
     let resource_type = ResourceType::from_code(request.range.from.first().copied().unwrap_or_default());
     let scan = app.store.scan(request).await?;
     let gone = Gone(Arc::new(AtomicBool::new(false)));
-    let (is_gone, mut left) = (Arc::clone(&gone.0), *budget);
+    let (is_gone, mut left) = (Arc::clone(&gone.0), budget.clone());
     let looking = move || {
         let mut visited = Visited {
             gathered,

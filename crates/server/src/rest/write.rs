@@ -17,7 +17,7 @@ use hyper::StatusCode;
 use uuid::Builder;
 
 use super::search::first_two;
-use super::visit::Hit;
+use super::visit::{Budget, Hit};
 use crate::app::App;
 use crate::problem::Problem;
 use crate::resource::{Prepared, commit, prepare, prepare_as, says_its_id, text_of};
@@ -79,12 +79,13 @@ pub(crate) async fn create(
     resource_type: ResourceType,
     text: &[u8],
     if_none_exist: Option<&str>,
+    budget: &Budget,
 ) -> Result<Done, Problem> {
     let _alone;
     if let Some(query) = if_none_exist {
         _alone = app.conditional.lock().await;
         let criteria = condition(app, resource_type, query)?;
-        if let Some(hit) = only_match(app, &criteria).await? {
+        if let Some(hit) = only_match(app, &criteria, budget).await? {
             return Ok(Done::with(StatusCode::OK, hit));
         }
     }
@@ -124,10 +125,11 @@ pub(crate) async fn update_where(
     (resource_type, query): (ResourceType, &str),
     text: &[u8],
     conditions: &Conditions,
+    budget: &Budget,
 ) -> Result<Done, Problem> {
     let _alone = app.conditional.lock().await;
     let criteria = condition(app, resource_type, query)?;
-    let matched = only_match(app, &criteria).await?;
+    let matched = only_match(app, &criteria, budget).await?;
     let (prepared, expect) = prepare_match(app, resource_type, text, matched.as_ref())?;
     let expect = match (
         matched,
@@ -227,10 +229,11 @@ pub(crate) async fn delete_where(
     app: &App,
     (resource_type, query): (ResourceType, &str),
     conditions: &Conditions,
+    budget: &Budget,
 ) -> Result<Done, Problem> {
     let _alone = app.conditional.lock().await;
     let criteria = condition(app, resource_type, query)?;
-    match only_match(app, &criteria).await? {
+    match only_match(app, &criteria, budget).await? {
         Some(hit) => delete(app, (resource_type, &hit.id), conditions).await,
         None => Ok(Done::gone((resource_type, ""), None)),
     }
@@ -262,8 +265,12 @@ pub(crate) fn condition(app: &App, resource_type: ResourceType, query: &str) -> 
 ///
 /// # Errors
 /// 412 when several match, 422 when not all that may match could be looked at.
-pub(crate) async fn only_match(app: &App, criteria: &Criteria) -> Result<Option<Hit>, Problem> {
-    let mut hits = first_two(app, criteria).await?;
+pub(crate) async fn only_match(
+    app: &App,
+    criteria: &Criteria,
+    budget: &Budget,
+) -> Result<Option<Hit>, Problem> {
+    let mut hits = first_two(app, criteria, budget).await?;
     if hits.len() > 1 {
         return Err(several_match());
     }

@@ -9,6 +9,7 @@ use super::written::respond_to_write;
 use crate::call::{Answer, Call};
 use crate::create_job::{CREATE, submit_create};
 use crate::resource::prepare_as;
+use crate::rest::visit::Budget;
 use crate::rest::write::{create as write, new_id};
 
 /// Answers 201 with the resource, `Location` and `ETag`. An id in the body is replaced by a random UUID.
@@ -37,6 +38,7 @@ pub(super) async fn create(call: Call) -> Answer {
         let job = submit_create(&app.store, prepared, &rights.grant().client, &*app.entropy).await?;
         return Ok(accepted(&app, "$async-status", &job));
     }
-    let done = write(&app, resource_type, &text, if_none_exist.as_deref()).await?;
+    let budget = Budget::of(&app.settings.rest);
+    let done = write(&app, resource_type, &text, if_none_exist.as_deref(), &budget).await?;
     Ok(respond_to_write(&app, done, returns))
 }

@@ -3,6 +3,7 @@
 
 use super::written::respond_to_delete;
 use crate::call::{Answer, Call};
+use crate::rest::visit::Budget;
 use crate::rest::write::{delete as write, delete_where};
 
 /// Answers 204, also when there is nothing (any more) to delete. `If-Match` is honoured (412).
@@ -17,6 +18,8 @@ pub(super) async fn delete(call: Call) -> Answer {
 pub(super) async fn conditional(call: Call) -> Answer {
     let resource_type = call.resource_type()?;
     call.check_accept()?;
-    let done = delete_where(&call.app, (resource_type, call.query()), &call.conditions()?).await?;
+    let budget = Budget::of(&call.app.settings.rest);
+    let wanted = (resource_type, call.query());
+    let done = delete_where(&call.app, wanted, &call.conditions()?, &budget).await?;
     Ok(respond_to_delete(&done))
 }

@@ -9,6 +9,7 @@ use crate::answer::{self, FHIR_JSON};
 use crate::call::{Answer, Call};
 use crate::problem::Problem;
 use crate::rest::search::search;
+use crate::rest::visit::Budget;
 
 /// Answers 200 with a `searchset`.
 pub(super) async fn by_query(call: Call) -> Answer {
@@ -37,7 +38,14 @@ async fn answer_search(call: Call, has_form: bool) -> Answer {
     } else {
         String::new()
     };
-    let bundle = search(&app, &rights, (resource_type, &[&query, &form]), handling).await?;
+    let bundle = search(
+        &app,
+        &rights,
+        (resource_type, &[&query, &form]),
+        handling,
+        &Budget::of(&app.settings.rest),
+    )
+    .await?;
     let mut response = answer::text(StatusCode::OK, FHIR_JSON, bundle);
     answer::not_stored(response.headers_mut());
     Ok(response)

@@ -2,6 +2,7 @@
 
 use super::written::respond_to_write;
 use crate::call::{Answer, Call};
+use crate::rest::visit::Budget;
 use crate::rest::write::{update as write, update_where};
 
 /// Answers 201 when the resource was not there, else 200; the same content again makes no new version.
@@ -26,6 +27,7 @@ pub(super) async fn conditional(call: Call) -> Answer {
     let (query, rights) = (call.query().to_owned(), call.rights().clone());
     let text = call.json_body().await?;
     rights.check_filters(&app, resource_type, &text)?;
-    let done = update_where(&app, (resource_type, &query), &text, &conditions).await?;
+    let budget = Budget::of(&app.settings.rest);
+    let done = update_where(&app, (resource_type, &query), &text, &conditions, &budget).await?;
     Ok(respond_to_write(&app, done, returns))
 }

@@ -399,3 +399,29 @@ async fn many_entries_that_find_one_resource_are_not_all_answered_with_it() {
         }
     }
 }
+
+/// What one Bundle may look at has a limit of its own: many searches that are each within theirs are a lot together.
+#[tokio::test]
+async fn the_searches_of_a_bundle_share_a_budget() {
+    let server = Server::start_with(|settings| settings.rest.bundle_rows_max = 3).await;
+    server
+        .import_lines(&[
+            r#"{"resourceType":"Patient","id":"p1","gender":"female"}"#,
+            r#"{"resourceType":"Patient","id":"p2","gender":"male"}"#,
+        ])
+        .await;
+    let search = json!({"request": {"method": "GET", "url": "Patient?gender=male"}});
+    let create = json!({"request": {"method": "POST", "url": "Patient", "ifNoneExist": "gender=other"}, "resource": patient("Other")});
+    let by_id = json!({"request": {"method": "GET", "url": "Patient/p2"}});
+    let batch = json!([search, search, create, by_id]);
+    let answer = post(&server, "batch", &batch).await;
+    assert_eq!(statuses(&answer, "batch"), [200, 200, 422, 200]);
+    let entries = answer.json()["entry"].clone();
+    assert_eq!(entries[0]["resource"]["total"], 1);
+    // The second was cut, and says where it goes on.
+    assert_eq!(entries[1]["resource"]["link"][1]["relation"], "next");
+    // By itself each is fine, and so is a Bundle of fewer.
+    assert_eq!(total(&server, "Patient?gender=male").await, 1);
+    let answer = post(&server, "batch", &json!([create])).await;
+    assert_eq!(statuses(&answer, "batch"), [201]);
+}

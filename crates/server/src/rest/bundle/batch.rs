@@ -39,7 +39,7 @@ async fn answer(
             text,
             if_none_exist,
         } => {
-            let done = create(app, resource_type, text.as_bytes(), if_none_exist).await?;
+            let done = create(app, resource_type, text.as_bytes(), if_none_exist, &reads.1).await?;
             // What is created is no longer than what was sent.
             if done.status == StatusCode::OK {
                 return Ok(reads.kept(done));
@@ -57,7 +57,16 @@ async fn answer(
             on: On::Match(query),
             text,
             conditions,
-        } => update_where(app, (resource_type, query), text.as_bytes(), &conditions).await?,
+        } => {
+            update_where(
+                app,
+                (resource_type, query),
+                text.as_bytes(),
+                &conditions,
+                &reads.1,
+            )
+            .await?
+        }
         Asked::Delete {
             resource_type,
             on: On::Id(id),
@@ -67,7 +76,7 @@ async fn answer(
             resource_type,
             on: On::Match(query),
             conditions,
-        } => delete_where(app, (resource_type, query), &conditions).await?,
+        } => delete_where(app, (resource_type, query), &conditions, &reads.1).await?,
     };
     Ok(Answered::Done(done))
 }

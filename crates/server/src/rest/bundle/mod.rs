@@ -17,6 +17,7 @@ use crate::access::Rights;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::resource::{tag, version_url};
+use crate::rest::visit::Budget;
 
 /// Does what a Bundle asks for and gives the Bundle of answers.
 ///
@@ -49,12 +50,13 @@ enum Answered {
     NotModified,
 }
 
-/// How much text the reads of a Bundle may still answer with: a small Bundle can ask for a lot.
-struct ReadsLeft(usize);
+/// How much text the reads of a Bundle may still answer with, and what its searches may look at: a small Bundle can ask for a lot.
+struct ReadsLeft(usize, Budget);
 
 impl ReadsLeft {
     fn of(app: &App) -> Self {
-        Self(app.settings.rest.bundle_reads_bytes_max)
+        let rest = &app.settings.rest;
+        Self(rest.bundle_reads_bytes_max, Budget::of_bundle(rest))
     }
 
     /// Reads, unless there was so much already.
@@ -70,7 +72,7 @@ impl ReadsLeft {
                 text,
             ));
         }
-        let answered = read.answer(app, rights).await?;
+        let answered = read.answer(app, rights, &self.1).await?;
         let bytes = match &answered {
             Answered::Bundle(text) => text.len(),
             Answered::Done(done) | Answered::Read(done) => done.text.as_ref().map_or(0, Vec::len),

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::problem::Problem;
 use crate::rest::history::{HistoryRequest, Version, history, version};
 use crate::rest::search::search;
+use crate::rest::visit::Budget;
 use crate::rest::write::{Conditions, Done};
 
 /// What an entry asks for.
@@ -137,10 +138,16 @@ impl Read<'_> {
     ///
     /// # Errors
     /// As the route of the same URL.
-    pub(super) async fn answer(&self, app: &App, rights: &Rights) -> Result<Answered, Problem> {
+    pub(super) async fn answer(
+        &self,
+        app: &App,
+        rights: &Rights,
+        budget: &Budget,
+    ) -> Result<Answered, Problem> {
         match self {
             Read::Search(resource_type, query) => {
-                let bundle = search(app, rights, (*resource_type, &[query]), Handling::Strict).await?;
+                let bundle =
+                    search(app, rights, (*resource_type, &[query]), Handling::Strict, budget).await?;
                 Ok(Answered::Bundle(bundle))
             }
             Read::History(resource_type, id) => {

@@ -23,7 +23,7 @@ use crate::access::Rights;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::resource::{Prepared, prepare, prepare_as, text_of};
-use crate::rest::visit::Hit;
+use crate::rest::visit::{Budget, Hit};
 use crate::rest::write::{
     Conditions, Done, TRIES, condition, expectation, new_id, only_match, other_patients, prepare_match,
 };
@@ -66,6 +66,7 @@ pub(super) async fn process(
         asks.push(asked(app, entry).map_err(|problem| problem.at(place(number)))?);
     }
     let conditions = conditions(&asks);
+    let reads = ReadsLeft::of(app);
     check_rights(app, rights, &asks, &conditions)?;
     for _ in 0..TRIES {
         // Held until the commit, so that what was looked up still holds.
@@ -73,7 +74,7 @@ pub(super) async fn process(
             true => None,
             false => Some(app.conditional.lock().await),
         };
-        let matches = look_up(app, &conditions).await?;
+        let matches = look_up(app, &conditions, &reads.1).await?;
         let mut planned = Vec::with_capacity(asks.len());
         for (number, ask) in asks.iter().enumerate() {
             let plan = plan(app, ask, &matches).await;
@@ -83,7 +84,7 @@ pub(super) async fn process(
         check_each_once(&planned)?;
         if let Some(results) = commit(app, &planned).await? {
             drop(_alone);
-            return Ok(answer(app, rights, &asks, (planned, results)).await);
+            return Ok(answer(app, rights, reads, &asks, (planned, results)).await);
         }
     }
     let text = "the resources of the transaction are being written too often, or one tagged SUBSETTED would replace a fuller one";
@@ -153,11 +154,12 @@ fn conditional<'l>(name: &str, link: &'l str) -> Option<(ResourceType, &'l str)>
 async fn look_up<'a>(
     app: &App,
     conditions: &BTreeSet<(ResourceType, Cow<'a, str>)>,
+    budget: &Budget,
 ) -> Result<Matches<'a>, Problem> {
     let mut matches = Matches::new();
     for (resource_type, query) in conditions {
         let criteria = condition(app, *resource_type, query)?;
-        let hit = only_match(app, &criteria).await?;
+        let hit = only_match(app, &criteria, budget).await?;
         let hit = hit.map(|hit| Hit {
             text: Vec::new(),
             ..hit
@@ -400,10 +402,11 @@ fn write_of(plan: &Planned<'_>) -> Option<HotWrite> {
 async fn answer(
     app: &App,
     rights: &Rights,
+    mut reads: ReadsLeft,
     asks: &[Asked<'_>],
     (planned, results): (Vec<Planned<'_>>, Vec<HotResult>),
 ) -> Vec<Result<Answered, Problem>> {
-    let (mut results, mut reads) = (results.into_iter(), ReadsLeft::of(app));
+    let mut results = results.into_iter();
     let mut answers = Vec::with_capacity(asks.len());
     for (ask, plan) in asks.iter().zip(planned) {
         let result = if write_of(&plan).is_some() {

@@ -44,6 +44,8 @@ pub(crate) struct Finder<'a> {
     pub(crate) snapshot: Snapshot,
     /// What may still be looked at.
     pub(crate) budget: Budget,
+    /// What might be looked at to begin with.
+    pub(super) whole: Budget,
     /// Rows that were looked at.
     pub(crate) rows_seen: u64,
     /// Those of them that were looked at without the help of an order.
@@ -78,12 +80,13 @@ struct Place {
 }
 
 impl<'a> Finder<'a> {
-    pub(crate) fn new(app: &'a App, criteria: &'a Criteria, snapshot: Snapshot) -> Self {
+    pub(crate) fn new(app: &'a App, criteria: &'a Criteria, snapshot: Snapshot, whole: &Budget) -> Self {
         Self {
             app,
             criteria,
             snapshot,
-            budget: Budget::of(&app.settings.rest),
+            budget: whole.clone(),
+            whole: whole.clone(),
             rows_seen: 0,
             rows_scanned: 0,
         }
@@ -91,7 +94,7 @@ impl<'a> Finder<'a> {
 
     /// The same search with the whole budget.
     pub(crate) fn anew(&self) -> Self {
-        Self::new(self.app, self.criteria, self.snapshot)
+        Self::new(self.app, self.criteria, self.snapshot, &self.whole)
     }
 
     /// Finds a page of matches.
@@ -446,8 +449,8 @@ impl<'a> Finder<'a> {
     pub(super) fn too_costly(&self, what: &str) -> Problem {
         let rest = &self.app.settings.rest;
         let text = format!(
-            "{what} would look at more than {} rows or {} bytes; narrow the search by patient, _id or _lastUpdated",
-            rest.search_rows_max, rest.search_bytes_max
+            "{what} would look at more than {} rows or {} bytes, or its Bundle at more than {} or {}; narrow the search by patient, _id or _lastUpdated",
+            rest.search_rows_max, rest.search_bytes_max, rest.bundle_rows_max, rest.bundle_bytes_max
         );
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, IssueCode::TooCostly, text)
     }

@@ -155,7 +155,7 @@ impl Gathering {
                 criteria: &criteria,
                 ..finder.anew()
             };
-            back.budget = finder.budget;
+            back.budget = finder.budget.clone();
             let found = back.page(&wanted).await?;
             finder.budget = back.budget;
             self.is_cut |= found.more_after.is_some();

@@ -20,7 +20,7 @@ pub(crate) use self::seal::Seal;
 use crate::access::Rights;
 use crate::app::App;
 use crate::problem::Problem;
-use crate::rest::visit::Hit;
+use crate::rest::visit::{Budget, Hit};
 
 /// Searches a type by the queries of a URL and a body, and gives the Bundle.
 ///
@@ -32,6 +32,7 @@ pub(crate) async fn search(
     rights: &Rights,
     (resource_type, queries): (ResourceType, &[&str]),
     handling: Handling,
+    budget: &Budget,
 ) -> Result<Vec<u8>, Problem> {
     let request = SearchRequest::parse(resource_type, queries, &app.base_url, handling)?;
     include::check(rights, &request)?;
@@ -45,7 +46,7 @@ pub(crate) async fn search(
         Some(cursor) => cursor.snapshot,
         None => app.store.catalog().snapshot().await?,
     };
-    let mut finder = Finder::new(app, &request.criteria, snapshot);
+    let mut finder = Finder::new(app, &request.criteria, snapshot, budget);
     if request.only_count {
         let total = finder.count().await?;
         return Ok(counted(app, &name, &request, total));
@@ -94,9 +95,9 @@ pub(crate) fn check_inclusions(
 ///
 /// # Errors
 /// 422 when not all that may match could be looked at.
-pub(crate) async fn first_two(app: &App, criteria: &Criteria) -> Result<Vec<Hit>, Problem> {
+pub(crate) async fn first_two(app: &App, criteria: &Criteria, budget: &Budget) -> Result<Vec<Hit>, Problem> {
     let snapshot = app.store.catalog().snapshot().await?;
-    let mut finder = Finder::new(app, criteria, snapshot);
+    let mut finder = Finder::new(app, criteria, snapshot, budget);
     let wanted = Wanted {
         order: fhirhose_fhir::search_request::Order::Store,
         after: None,
