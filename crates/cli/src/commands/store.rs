@@ -1,7 +1,6 @@
 //! `fhirhose store check`: proves a store whole.
 
 use super::{print, say};
-use crate::output_key::OutputKeyArgs;
 use crate::progress::{self, Bar};
 use crate::workspace;
 use anyhow::Result;
@@ -27,9 +26,6 @@ pub(crate) struct Check {
     #[arg(long, env = "FHIRHOSE_DATA", value_name = "DIR")]
     data: PathBuf,
 
-    #[command(flatten)]
-    output_key: OutputKeyArgs,
-
     /// Prints the report as JSON on stdout
     #[arg(long)]
     json: bool,
@@ -46,13 +42,7 @@ impl StoreCommand {
 
 impl Check {
     async fn run(self) -> Result<ExitCode> {
-        let store = workspace::open(
-            &self.data,
-            OpenMode::Existing,
-            "store check",
-            self.output_key.keys()?,
-        )
-        .await?;
+        let store = workspace::open(&self.data, OpenMode::Existing, "store check", None).await?;
         let total = store
             .catalog()
             .runs()
