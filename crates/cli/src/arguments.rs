@@ -44,7 +44,7 @@ pub(crate) enum Command {
     Generate(generate::Generate),
     Load(load::Load),
     Export(export::Export),
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
     #[command(subcommand)]
