@@ -563,7 +563,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// GET by hand: status and body; status 0 when nobody answers.
-fn get(url: &str) -> (u16, String) {
+pub(crate) fn get(url: &str) -> (u16, String) {
     let rest = url.strip_prefix("http://127.0.0.1:").unwrap();
     let (port, path) = rest.split_once('/').unwrap();
     let request = format!(
@@ -577,7 +577,7 @@ fn get(url: &str) -> (u16, String) {
     (status.unwrap_or(0), body.unwrap_or_default())
 }
 
-fn exchange(port: u16, request: &str) -> Option<String> {
+pub(crate) fn exchange(port: u16, request: &str) -> Option<String> {
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();

@@ -4,8 +4,10 @@
     reason = "in a test, what cannot be unwrapped is the failure"
 )]
 
+mod at_rest;
 mod commands;
 mod export;
 mod jobs;
 mod kill;
+mod outbound;
 mod sample;

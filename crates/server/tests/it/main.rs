@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod at_rest;
 mod binary;
 mod bundle;
 mod certification;

@@ -1,0 +1,148 @@
+//! Imports from another server, over TLS with an authority of one's own.
+
+use crate::kill::{exchange, free_port, get, wait_for_health};
+use crate::sample::{start, succeed};
+use fhirhose_client::{Export, Http, HttpSettings, Poll, roots_from_pem};
+use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Child;
+use std::time::Duration;
+
+/// A server that ends with the test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Exports at a server over TLS and gives the manifest's files as inputs of an import.
+fn exported(port: u16, pem: &str) -> Vec<Value> {
+    let settings = HttpSettings {
+        extra_roots: roots_from_pem(pem.as_bytes()).unwrap(),
+        ..HttpSettings::default()
+    };
+    let http = Http::new(&settings).unwrap();
+    let exporting = async {
+        let kick_off = format!("https://localhost:{port}/fhir/$export");
+        // The server may not be there yet.
+        let export = loop {
+            match Export::kick_off(&http, &kick_off).await {
+                Ok(export) => break export,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        loop {
+            match export.poll(&http).await.unwrap() {
+                Poll::Done(manifest) => break manifest,
+                Poll::Running { .. } => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let manifest = runtime.block_on(exporting);
+    let input = |url: &str| json!({"name": "input", "part": [{"name": "url", "valueUrl": url}]});
+    manifest.output.iter().map(|file| input(&file.url)).collect()
+}
+
+fn post(port: u16, path: &str, body: &Value) -> String {
+    let body = body.to_string();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    exchange(port, &request).expect("an answer")
+}
+
+fn parameters(inputs: Vec<Value>) -> Value {
+    let mut parameter = vec![json!({"name": "inputFormat", "valueString": "application/fhir+ndjson"})];
+    parameter.extend(inputs);
+    json!({"resourceType": "Parameters", "parameter": parameter})
+}
+
+#[test]
+fn one_server_imports_from_another_over_tls_and_from_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let pem = pair.cert.pem();
+    std::fs::write(at("cert.pem"), &pem).unwrap();
+    std::fs::write(at("key.pem"), pair.signing_key.serialize_pem()).unwrap();
+    std::fs::set_permissions(at("key.pem"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    succeed(&["generate", "--patients", "5", "--out", &at("population")]);
+    succeed(&["load", "--data", &at("source"), &at("population")]);
+
+    let port = free_port();
+    let (listen, base) = (
+        format!("127.0.0.1:{port}"),
+        format!("https://localhost:{port}/fhir"),
+    );
+    let (data, cert, key) = (at("source"), at("cert.pem"), at("key.pem"));
+    let source = [
+        "serve",
+        "--data",
+        &data,
+        "--listen",
+        &listen,
+        "--base-url",
+        &base,
+        "--tls-cert",
+        &cert,
+        "--tls-key",
+        &key,
+    ];
+    let _source = Server(start(&source));
+    let inputs = exported(port, &pem);
+    assert!(inputs.len() > 3, "{} files", inputs.len());
+
+    let port = free_port();
+    let (listen, data) = (format!("127.0.0.1:{port}"), at("target"));
+    let mut target = start(&[
+        "serve",
+        "--data",
+        &data,
+        "--listen",
+        &listen,
+        "--headers",
+        "default",
+        "--import-ca",
+        &cert,
+        "--import-host",
+        "localhost",
+        "--polls-burst-max",
+        "1000000",
+    ]);
+    wait_for_health(&mut target, port);
+    let _target = Server(target);
+    let elsewhere =
+        json!({"name": "input", "part": [{"name": "url", "valueUrl": "https://files.example.org/x"}]});
+    let refused = post(port, "/fhir/$import", &parameters(vec![elsewhere]));
+    assert!(refused.starts_with("HTTP/1.1 400"), "{refused}");
+    assert!(
+        refused.contains("not one of those that may be fetched from"),
+        "{refused}"
+    );
+
+    let accepted = post(port, "/fhir/$import", &parameters(inputs));
+    assert!(accepted.starts_with("HTTP/1.1 202"), "{accepted}");
+    let location = accepted.lines().find_map(|line| {
+        line.to_lowercase()
+            .starts_with("content-location: ")
+            .then(|| line[18..].to_owned())
+    });
+    let report = loop {
+        let (status, body) = get(location.as_deref().expect("a status URL"));
+        if status != 202 {
+            assert_eq!(status, 200, "{body}");
+            break serde_json::from_str::<Value>(&body).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(report["error"], json!([]), "{report}");
+}
