@@ -10,8 +10,8 @@ use super::{Rights, forbidden, held, needs, unreadable};
 use crate::problem::Problem;
 
 impl Rights {
-    /// Checks whose data is asked for. A Group needs a scope for Group (K-10), unless the client was given this very Group; a client
-    /// that was given certain Groups gets at nobody's data but through them.
+    /// Checks whose data is asked for. One patient needs a scope for Patient, a Group one for Group (K-10), unless the client was given
+    /// this very Group; a client that was given certain Groups gets at nobody's data but through them.
     ///
     /// # Errors
     /// 403 for too small a scope; 404 for a Group that is not for this client, the same as for one that is not there.
@@ -28,7 +28,9 @@ impl Rights {
                 false => Err(forbidden(&needs("system/Group.r"))),
             },
             (_, true) => Err(held()),
-            (_, false) => Ok(()),
+            // Whether there is such a patient is told by 404.
+            (ExportLevel::Patient(_), false) => self.check(Actions::READ, ResourceType::PATIENT),
+            (ExportLevel::System | ExportLevel::AllPatients, false) => Ok(()),
         }
     }
 
@@ -55,6 +57,9 @@ impl Rights {
             &mut filtered.map(|criteria| criteria.resource_type()),
         )?;
         check("organizeOutputBy", &mut request.organize_output_by.into_iter())?;
+        if request.patients.is_some() {
+            check("patient", &mut std::iter::once(ResourceType::PATIENT))?;
+        }
         if request.associated_data != AssociatedData::Default {
             check(
                 "includeAssociatedData",

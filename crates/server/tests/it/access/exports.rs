@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use hyper::Method;
 use serde_json::{Value, json};
 
 use super::{become_client, populated};
@@ -141,6 +142,28 @@ async fn the_export_of_a_group_needs_a_scope_for_groups_k_10() {
         names(&["Patient/p1"])
     );
     server.kick_off("Group/nobody/$export").await.refusal(404);
+}
+
+/// Whether a patient exists is told to who may read patients.
+#[tokio::test]
+async fn naming_patients_needs_a_scope_for_patients_k_09() {
+    let mut server = populated().await;
+    let scopes = "system/Observation.rs system/Group.rs";
+    become_client(&mut server, ("reader", scopes), |_| ()).await;
+    for id in ["p1", "nobody"] {
+        let target = format!("Patient/{id}/$export?_type=Observation");
+        let refusal = server.kick_off(&target).await.refusal(403);
+        assert!(refusal.contains("system/Patient.r"), "{refusal}");
+        let named = json!({"name": "patient", "valueReference": {"reference": format!("Patient/{id}")}});
+        let body = json!({"resourceType": "Parameters", "parameter": [{"name": "_type", "valueString": "Observation"}, named]});
+        for target in ["/fhir/Patient/$export", "/fhir/Group/g1/$export"] {
+            let ask = server.ask(Method::POST, target).asynchronous().json(&body);
+            let refusal = ask.send().await.refusal(403);
+            assert!(refusal.contains("patient: "), "{refusal}");
+        }
+    }
+    let found = server.exported("Patient/$export?_type=Observation").await;
+    assert_eq!(found, names(&["Observation/o1", "Observation/o2"]));
 }
 
 /// F-11: attachments are read with a scope for Binary.
