@@ -5,6 +5,7 @@ use fhirhose_fhir::id::Id;
 use hyper::Method;
 use serde_json::json;
 
+use super::table::{Needs, each_case};
 use super::{become_client, populated};
 use crate::fixture::{Server, names};
 
@@ -153,4 +154,30 @@ async fn a_group_that_is_taken_away_takes_its_jobs_along_a_54() {
     crate::registered::put_client(&server.store, &record).await;
     server.get(&file).await.refusal(404);
     server.get(&status_url).await.refusal(404);
+}
+
+/// K-10: whatever routes there are, what is not public and not its own Group is closed.
+#[tokio::test]
+async fn no_route_opens_anything_else_to_a_held_client_k_10() {
+    let server = held().await;
+    let closed = each_case().filter(|(pattern, _, needs)| {
+        let is_open = matches!(needs, Needs::Nothing | Needs::Proof);
+        // The entries of a Bundle are checked one by one.
+        !is_open && *pattern != "/fhir"
+    });
+    for (pattern, method, _) in closed {
+        for (resource_type, id) in [("Patient", "p1"), ("Observation", "o1"), ("Group", "g2")] {
+            let id = if pattern.contains("/Group/") { "g2" } else { id };
+            let id = if pattern.contains("/Patient/") { "p1" } else { id };
+            let path = pattern.replace("{type}", resource_type).replace("{id}", id);
+            let path = path.replace("{version}", "1").replace(['{', '}'], "");
+            let method = Method::from_bytes(method.as_bytes()).expect("a method");
+            let answer = server.ask(method.clone(), &path).send().await;
+            assert!(
+                [403, 404].contains(&answer.status),
+                "{method} {path}: {}",
+                answer.status
+            );
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::http::Answer;
 
 /// What a method of a route asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Needs {
+pub(super) enum Needs {
     /// Nothing: it is public.
     Nothing,
     /// It proves who asks by itself, and answers as OAuth has it.
@@ -25,7 +25,7 @@ enum Needs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Job {
+pub(super) enum Job {
     Export,
     Import,
     Create,
@@ -106,7 +106,7 @@ const CASES: &[(&str, &str, Needs)] = &[
 /// A scope that no route asks for.
 const UNRELATED: &str = "system/Basic.cruds";
 
-fn each_case() -> impl Iterator<Item = (&'static str, &'static str, Needs)> {
+pub(super) fn each_case() -> impl Iterator<Item = (&'static str, &'static str, Needs)> {
     let cases = CASES.iter();
     cases.flat_map(|(pattern, methods, needs)| {
         methods.split(", ").map(move |method| (*pattern, method, *needs))
