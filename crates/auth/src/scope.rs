@@ -215,6 +215,21 @@ impl Scope {
         }
     }
 
+    /// Whether it allows all that another does.
+    fn contains(self, other: Self) -> bool {
+        match (self, other) {
+            (
+                Self::Resources { subject, actions, .. },
+                Self::Resources {
+                    subject: other_subject,
+                    actions: other_actions,
+                    ..
+                },
+            ) => subject.in_common(other_subject) == Some(other_subject) && actions.contains(other_actions),
+            _ => self == other,
+        }
+    }
+
     fn in_common(self, other: Self) -> Option<Self> {
         match (self, other) {
             (
@@ -380,12 +395,17 @@ impl Scopes {
     }
 
     /// What of these scopes a policy has too, each in the words in which it was asked for. May be empty.
+    ///
+    /// What one scope comes to by one part of a policy is left out where it comes to more by another.
     #[must_use]
     pub fn narrowed(&self, policy: &Self) -> Self {
-        let pairs = self
-            .iter()
-            .flat_map(|own| policy.iter().map(move |other| (own, other)));
-        pairs.filter_map(|(own, other)| own.in_common(other)).collect()
+        let mut narrowed = BTreeSet::new();
+        for own in self.iter() {
+            let parts: BTreeSet<Scope> = policy.iter().filter_map(|other| own.in_common(other)).collect();
+            let is_more = |part: &Scope| !parts.iter().any(|other| other != part && other.contains(*part));
+            narrowed.extend(parts.iter().copied().filter(is_more));
+        }
+        narrowed.into_iter().collect()
     }
 
     /// Whether all of `actions` may be done with a type.

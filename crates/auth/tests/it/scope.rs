@@ -67,6 +67,12 @@ fn a_31_a_41_narrowing_keeps_what_both_have_in_the_words_of_who_asked() {
     check_narrowed("system/*.*", "system/*.rs", "system/*.read");
     check_narrowed("system/*.cruds", "system/*.read", "system/*.rs");
     check_narrowed(
+        "system/*.cruds",
+        "system/*.rs system/*.cud system/*.cruds",
+        "system/*.cruds",
+    );
+    check_narrowed("system/*.rs", "system/*.rs system/Patient.r", "system/*.rs");
+    check_narrowed(
         "system/*.read",
         "system/Group.rs system/Patient.rs",
         "system/Group.read system/Patient.read",
