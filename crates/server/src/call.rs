@@ -65,6 +65,11 @@ impl Call {
         self.rights.grant()
     }
 
+    /// The head of the request.
+    pub(crate) fn head(&self) -> &Parts {
+        &self.head
+    }
+
     /// Says who asks, as jobs and limits know clients.
     pub(crate) fn client(&self) -> String {
         self.grant().client.clone()

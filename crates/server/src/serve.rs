@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use fhirhose_bulk::export::{EXPORT, ExportHandler};
 use fhirhose_bulk::import::{Fetch, IMPORT, ImportHandler};
+use fhirhose_client::Http;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_jobs::{
-    Entropy, Handler, JobStore, Lane, Leftover, Runner, RunnerSettings, StopReason, StopSignal, Turns,
+    Entropy, Handler, JobStore, Lane, Leftover, Runner, RunnerSettings, StopReason, StopSignal, Turns, Wake,
 };
 use fhirhose_store::{MAINTENANCE, Maintenance, Store};
 use tokio::net::TcpListener;
@@ -34,6 +35,8 @@ pub struct Components {
     pub store: Store,
     /// What fetches the inputs of imports; without it, imports of `http` and `https` URLs fail.
     pub fetch: Option<Arc<dyn Fetch>>,
+    /// What fetches the keys of clients and of another authorization server; without it, only keys that are registered here count.
+    pub http: Option<Http>,
     /// Where ids come from; they must be unguessable.
     pub entropy: Arc<dyn Entropy>,
 }
@@ -113,28 +116,9 @@ impl Bound {
             proxy: self.settings.transport.proxy.clone(),
         };
         let clock = Arc::clone(components.store.clock());
-        let authority = Authority::open(
-            &self.settings.auth,
-            &components.store,
-            Arc::clone(&components.entropy),
-            &self.base_url,
-        )
-        .await?;
-        let app = Arc::new(App {
-            store: components.store,
-            entropy: components.entropy,
-            wake: runner.wake(),
-            authority,
-            polls: Polls::new(self.settings.polls_burst_max, self.settings.polls_tracked_max),
-            started: Instant::from_micros(clock.now().as_micros()),
-            searches: Semaphore::new(self.settings.rest.searches_parallel),
-            conditional: Mutex::new(()),
-            cursor_key: OnceCell::new(),
-            settings: self.settings,
-            base_url: self.base_url,
-            statement: std::sync::OnceLock::new(),
-        });
-        info!(address = %self.address, base_url = app.base_url, "serving");
+        let (address, listener, tls) = (self.address, self.listener, self.tls);
+        let app = Arc::new(app(components, (self.settings, self.base_url), runner.wake()).await?);
+        info!(%address, base_url = app.base_url, "serving");
         let shared = Arc::clone(&app);
         let answer = move |request| routes::answer(Arc::clone(&shared), request);
         let stop = StopSignal::new();
@@ -155,9 +139,9 @@ impl Bound {
                 _ = stop.stopped() => {}
             }
         };
-        let listening = listen(self.listener, entrance, answer, &*clock, stop.clone());
+        let listening = listen(listener, entrance, answer, &*clock, stop.clone());
         let reloading = async {
-            if let Some(tls) = self.tls {
+            if let Some(tls) = tls {
                 tls.watch(&*clock, stop.clone()).await;
             }
         };
@@ -171,6 +155,36 @@ impl Bound {
         );
         ended.map_err(|source| Error::new(ErrorKind::Jobs, "running jobs").caused_by(source))
     }
+}
+
+/// Makes what all requests share.
+async fn app(
+    components: Components,
+    (settings, base_url): (ServerSettings, String),
+    wake: Wake,
+) -> Result<App> {
+    let authority = Authority::open(
+        &settings.auth,
+        &components.store,
+        Arc::clone(&components.entropy),
+        components.http,
+        &base_url,
+    )
+    .await?;
+    Ok(App {
+        authority,
+        wake,
+        polls: Polls::new(settings.polls_burst_max, settings.polls_tracked_max),
+        started: Instant::from_micros(components.store.clock().now().as_micros()),
+        searches: Semaphore::new(settings.rest.searches_parallel),
+        conditional: Mutex::new(()),
+        cursor_key: OnceCell::new(),
+        store: components.store,
+        entropy: components.entropy,
+        settings,
+        base_url,
+        statement: std::sync::OnceLock::new(),
+    })
 }
 
 /// Makes the runner with its three lanes, so that neither a long import nor maintenance keeps exports waiting.

@@ -80,6 +80,7 @@ impl Demo {
         let components = Components {
             store: store.clone(),
             fetch: None,
+            http: None,
             entropy: Arc::new(SystemEntropy),
         };
         let serving = tokio::spawn(bound.serve(components, async move {

@@ -1,5 +1,6 @@
 //! `fhirhose serve`: Bulk Data over HTTP.
 
+mod authorization;
 mod imports;
 mod transport;
 
@@ -49,9 +50,8 @@ pub(crate) struct Serve {
     #[arg(long, env = "FHIRHOSE_BASE_URL", value_name = "URL")]
     base_url: Option<Url>,
 
-    /// Who may do what: `none` lets everybody on this machine do everything
-    #[arg(long, env = "FHIRHOSE_AUTH", value_enum, default_value_t = Auth::None)]
-    auth: Auth,
+    #[command(flatten)]
+    authorization: authorization::Authorization,
 
     /// What a kick-off without Accept or Prefer gets: a refusal, or the standard's values
     #[arg(long, env = "FHIRHOSE_HEADERS", value_enum, default_value_t = Headers::Strict)]
@@ -129,12 +129,6 @@ pub(crate) struct Serve {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Auth {
-    /// No authorization; loopback only
-    None,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Headers {
     /// Refuse, as certification suites ask
     Strict,
@@ -155,11 +149,13 @@ impl Serve {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let settings = self.settings()?;
         let http = Http::new(&self.imports.http_settings(settings.import_fetch.clone())?)?;
+        let key_http = Http::new(&self.imports.key_http_settings(&settings.auth)?)?;
         let bound = fhirhose_server::bind(settings).await?;
         let store = workspace::open(&self.data, OpenMode::Create, "serve", self.output_key.keys()?).await?;
         let components = Components {
             store,
             fetch: Some(Arc::new(HttpFetch::new(http))),
+            http: Some(key_http),
             entropy: Arc::new(SystemEntropy),
         };
         say(&format!(
@@ -174,6 +170,7 @@ impl Serve {
     fn settings(&self) -> Result<ServerSettings> {
         let mut settings = ServerSettings {
             listen: self.listen,
+            auth: self.authorization.settings()?,
             base_url: self.base_url.clone(),
             headers: match self.headers {
                 Headers::Strict => HeaderMode::Strict,
@@ -188,14 +185,11 @@ impl Serve {
             worker: WORKER.to_owned(),
             ..ServerSettings::default()
         };
-        match self.auth {
-            Auth::None if !self.listen.ip().is_loopback() => {
-                bail!(
-                    "--auth none serves this machine only: {} is reachable from others",
-                    self.listen
-                )
-            }
-            Auth::None => {}
+        if settings.auth.is_none() && !self.listen.ip().is_loopback() {
+            bail!(
+                "--auth none serves this machine only: {} is reachable from others",
+                self.listen
+            );
         }
         self.transport.set(&mut settings)?;
         self.set_limits(&mut settings);

@@ -7,7 +7,6 @@ use url::Url;
 pub(crate) struct Endpoints {
     base_url: String,
     origin: String,
-    base_path: String,
 }
 
 impl Endpoints {
@@ -15,12 +14,18 @@ impl Endpoints {
     pub(crate) fn of(base_url: &str) -> Self {
         let parsed = Url::parse(base_url).ok();
         let origin = parsed.as_ref().map(|url| url.origin().ascii_serialization());
-        let path = parsed.map(|url| url.path().trim_end_matches('/').to_owned());
         Self {
             base_url: base_url.to_owned(),
             origin: origin.unwrap_or_default(),
-            base_path: path.unwrap_or_default(),
         }
+    }
+
+    /// Puts a well-known name between the origin of a URL and its path (RFC 8414 §3.1, RFC 9728 §3.1).
+    pub(crate) fn well_known(url: &str, name: &str) -> Option<String> {
+        let parsed = Url::parse(url).ok()?;
+        let path = parsed.path().trim_end_matches('/');
+        let origin = parsed.origin().ascii_serialization();
+        Some(format!("{origin}/.well-known/{name}{path}"))
     }
 
     /// The public FHIR base, which is what tokens are for.
@@ -38,11 +43,18 @@ impl Endpoints {
         format!("{}/auth/token", self.origin)
     }
 
-    /// Where it is said who gives tokens for this server (RFC 9728 §3.1: before the path of what is protected).
+    /// Where the keys are that tokens are signed with.
+    pub(crate) fn jwks(&self) -> String {
+        format!("{}/auth/jwks", self.origin)
+    }
+
+    /// Where tokens are asked about.
+    pub(crate) fn introspection(&self) -> String {
+        format!("{}/auth/introspect", self.origin)
+    }
+
+    /// Where it is said who gives tokens for this server.
     pub(crate) fn resource_metadata(&self) -> String {
-        format!(
-            "{}/.well-known/oauth-protected-resource{}",
-            self.origin, self.base_path
-        )
+        Self::well_known(&self.base_url, "oauth-protected-resource").unwrap_or_default()
     }
 }

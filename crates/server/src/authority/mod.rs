@@ -1,10 +1,13 @@
 //! Who asks: [`Authority`] turns the credentials of a request into a [`Grant`].
 //!
-//! `smart.rs` is the authorization server inside this one. All that it has to remember lies in the store: the key that signs tokens, the
+//! `external.rs` takes tokens of another authorization server. `smart.rs` is the authorization server inside this one. All that it has to remember lies in the store: the key that signs tokens, the
 //! clients, and the assertions that were used.
 
 mod bearer;
+mod discovery;
+mod documents;
 mod endpoints;
+mod external;
 pub(crate) mod form;
 pub(crate) mod oauth;
 mod settings;
@@ -15,10 +18,14 @@ mod used_assertions;
 use std::sync::Arc;
 
 use fhirhose_auth::{Client, ClientId, Grant, NamedScope, Scope, Scopes};
+use fhirhose_client::Http;
 use fhirhose_jobs::{Entropy, StopSignal};
 use fhirhose_store::Store;
 use fhirhose_store::catalog::RecordKind;
+use hyper::StatusCode;
+use hyper::header::WWW_AUTHENTICATE;
 use hyper::http::request::Parts;
+use serde_json::Value;
 
 pub use settings::{
     AuthSettings, ExternalSettings, KeySettings, Secret, SmartSettings, TOKEN_SECS_MAX, TokenProof,
@@ -27,10 +34,11 @@ pub use settings::{
 
 use self::bearer::{Challenge, bearer};
 use self::endpoints::Endpoints;
+use self::external::External;
 use self::smart::Smart;
+use crate::Result;
 use crate::listener::Peer;
 use crate::problem::Problem;
-use crate::{Error, ErrorKind, Result};
 
 /// Where grants come from.
 pub(crate) struct Authority {
@@ -43,6 +51,8 @@ enum Source {
     Open,
     /// Tokens that this server issues.
     Smart(Box<Smart>),
+    /// Tokens of another authorization server.
+    External(Box<External>),
 }
 
 impl Authority {
@@ -54,6 +64,7 @@ impl Authority {
         settings: &AuthSettings,
         store: &Store,
         entropy: Arc<dyn Entropy>,
+        http: Option<Http>,
         base_url: &str,
     ) -> Result<Self> {
         let endpoints = Endpoints::of(base_url);
@@ -63,11 +74,11 @@ impl Authority {
         let source = match settings {
             AuthSettings::None => Source::Open,
             AuthSettings::Smart(smart) => {
-                Source::Smart(Box::new(Smart::open(smart, store, entropy, endpoints).await?))
+                let smart = Smart::open(smart, store, entropy, http, endpoints).await?;
+                Source::Smart(Box::new(smart))
             }
-            AuthSettings::External(_) => {
-                let problem = "tokens of another authorization server are not accepted yet";
-                return Err(Error::new(ErrorKind::Settings, problem));
+            AuthSettings::External(external) => {
+                Source::External(Box::new(External::open(external, store, http, endpoints)))
             }
         };
         Ok(Self { source, challenge })
@@ -86,6 +97,80 @@ impl Authority {
                 ))
             }
             Source::Smart(smart) => smart.grant(bearer(head, &self.challenge)?, &self.challenge).await,
+            Source::External(external) => {
+                external
+                    .grant(bearer(head, &self.challenge)?, &self.challenge)
+                    .await
+            }
+        }
+    }
+
+    /// Makes the 401 of a request without a token.
+    pub(crate) fn no_token(&self) -> Problem {
+        self.challenge.no_token()
+    }
+
+    /// Adds to a refusal what a client has to be told about tokens: that its own has too small a scope (RFC 6750 §3.1).
+    pub(crate) fn explained(&self, problem: Problem) -> Problem {
+        if problem.status() == StatusCode::FORBIDDEN && self.requires_access_token() {
+            return problem.with_header(WWW_AUTHENTICATE, self.challenge.text(Some("insufficient_scope")));
+        }
+        problem
+    }
+
+    /// The `smart-configuration` of this server, where it is guarded.
+    ///
+    /// # Errors
+    /// 503 when another authorization server does not say where its tokens are.
+    pub(crate) async fn smart_configuration(&self) -> Result<Option<Value>, Problem> {
+        match &self.source {
+            Source::Open => Ok(None),
+            Source::Smart(smart) => Ok(Some(discovery::smart_configuration(
+                smart.endpoints(),
+                &smart.settings().algorithms,
+            ))),
+            Source::External(external) => {
+                let url = external.token_url().await.ok_or_else(|| {
+                    Problem::transient(
+                        "the authorization server does not say where its tokens are; try again",
+                    )
+                })?;
+                Ok(Some(discovery::external_configuration(&url)))
+            }
+        }
+    }
+
+    /// The metadata of the authorization server inside this one (RFC 8414).
+    pub(crate) fn server_metadata(&self) -> Option<Value> {
+        let smart = self.smart()?;
+        let algorithms = &smart.settings().algorithms;
+        Some(discovery::authorization_server(smart.endpoints(), algorithms))
+    }
+
+    /// The metadata of what is guarded (RFC 9728).
+    pub(crate) fn resource_metadata(&self) -> Option<Value> {
+        match &self.source {
+            Source::Open => None,
+            Source::Smart(smart) => {
+                let endpoints = smart.endpoints();
+                Some(discovery::protected_resource(
+                    endpoints.base_url(),
+                    endpoints.issuer(),
+                ))
+            }
+            Source::External(external) => Some(discovery::protected_resource(
+                external.endpoints().base_url(),
+                external.issuer(),
+            )),
+        }
+    }
+
+    /// Where clients get tokens, as far as it is known without asking anybody.
+    pub(crate) fn token_url(&self) -> Option<String> {
+        match &self.source {
+            Source::Open => None,
+            Source::Smart(smart) => Some(smart.endpoints().token()),
+            Source::External(external) => external.configured_token_url(),
         }
     }
 
@@ -93,7 +178,7 @@ impl Authority {
     pub(crate) fn smart(&self) -> Option<&Smart> {
         match &self.source {
             Source::Smart(smart) => Some(smart),
-            Source::Open => None,
+            Source::Open | Source::External(_) => None,
         }
     }
 

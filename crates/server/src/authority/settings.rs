@@ -19,7 +19,7 @@ pub enum AuthSettings {
     /// The server itself: it registers clients and issues tokens (SMART Backend Services).
     Smart(SmartSettings),
     /// Another authorization server, whose tokens are accepted.
-    External(ExternalSettings),
+    External(Box<ExternalSettings>),
 }
 
 /// How the authorization server inside this one behaves.
@@ -47,8 +47,6 @@ pub struct SmartSettings {
 pub struct KeySettings {
     /// The longest JWKS, in bytes. Default: 256 KiB.
     pub jwks_bytes_max: usize,
-    /// How long one fetch may take, in seconds. Default: 10.
-    pub fetch_secs_max: u64,
     /// How long a JWKS is kept whose answer had no `Cache-Control`, in seconds. Default: 300.
     pub cache_secs: u64,
     /// How long a JWKS is kept at most, whatever its `Cache-Control` says, in seconds. Default: one hour.
@@ -73,7 +71,13 @@ pub struct ExternalSettings {
     pub unregistered: UnregisteredClients,
     /// By how much the issuer's clock may differ from this one's, in seconds. Default: 60.
     pub skew_secs: u64,
-    /// How the issuer's keys are fetched.
+    /// Where clients get tokens, for them to be told. Default: what the issuer's metadata says.
+    pub token_url: Option<Url>,
+    /// How long what an introspection said is believed, in seconds; so long a token counts that the issuer has taken back. Default: 30.
+    pub introspection_secs: u64,
+    /// Tokens at a time of which is remembered what an introspection said. Default: 10,000.
+    pub introspections_max: usize,
+    /// How the issuer's keys and metadata are fetched.
     pub keys: KeySettings,
 }
 
@@ -133,7 +137,6 @@ impl Default for KeySettings {
     fn default() -> Self {
         Self {
             jwks_bytes_max: 256 << 10,
-            fetch_secs_max: 10,
             cache_secs: 300,
             cache_secs_max: 60 * 60,
             refetch_pause_secs: 60,
@@ -151,6 +154,9 @@ impl ExternalSettings {
             proof: TokenProof::Discovered,
             unregistered: UnregisteredClients::Refuse,
             skew_secs: 60,
+            token_url: None,
+            introspection_secs: 30,
+            introspections_max: 10_000,
             keys: KeySettings::default(),
         }
     }
@@ -196,7 +202,6 @@ impl KeySettings {
     fn check(&self) -> Result<()> {
         at_least_one(&[
             ("jwks_bytes_max", self.jwks_bytes_max as u64),
-            ("fetch_secs_max", self.fetch_secs_max),
             ("refetch_pause_secs", self.refetch_pause_secs),
             ("urls_max", self.urls_max as u64),
         ])

@@ -7,6 +7,7 @@ use fhirhose_auth::{
     AccessToken, Algorithm, Assertion, AssertionRules, Client, ClientId, ClientKeys, Grant, Jwks, Scopes,
     SigningKey, Standing, TokenProfile, TokenRules,
 };
+use fhirhose_client::Http;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_jobs::{Entropy, StopSignal};
 use fhirhose_store::Store;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 use super::bearer::Challenge;
+use super::documents::Documents;
 use super::endpoints::Endpoints;
 use super::form::Form;
 use super::oauth::{OauthCode, fault, invalid_client, invalid_request, invalid_scope};
@@ -34,7 +36,16 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
 /// What everybody is told who does not prove to be a client that may come in: not whether there is such a client, whether it
 /// was revoked, or which of its keys there are.
-const UNKNOWN: &str = "the assertion is not from a client that is registered here, or not signed with the one key of it that its kid names";
+const UNKNOWN: &str = "the assertion is not from a client that is registered here, or not signed with the one key that its kid names among the keys \
+     which that client registered; a jku has to be the URL that it registered";
+
+/// Who asks about a token.
+pub(crate) enum Asking {
+    /// Somebody with the operator's scope.
+    Operator,
+    /// A client that has proved who it is.
+    Client(ClientId),
+}
 
 /// Gives tokens and knows them again. Fixed once the server runs; what changes lies in the store.
 pub(crate) struct Smart {
@@ -42,8 +53,11 @@ pub(crate) struct Smart {
     store: Store,
     entropy: Arc<dyn Entropy>,
     used: UsedAssertions,
+    /// The keys of clients that registered a URL.
+    keys: Documents<Jwks>,
     signing: SigningKey,
     public: Jwks,
+    endpoints: Endpoints,
     rules: AssertionRules,
     token_rules: TokenRules,
 }
@@ -54,6 +68,7 @@ impl Smart {
         settings: &SmartSettings,
         store: &Store,
         entropy: Arc<dyn Entropy>,
+        http: Option<Http>,
         endpoints: Endpoints,
     ) -> Result<Self> {
         let signing = signing::key(store).await?;
@@ -63,6 +78,9 @@ impl Smart {
             .map_err(|source| signing::failed("reading the used assertions", source))?;
         Ok(Self {
             used,
+            keys: Documents::new(http, Arc::clone(store.clock()), settings.keys.clone(), |text| {
+                Jwks::parse(text).ok()
+            }),
             store: store.clone(),
             entropy,
             public: signing.to_jwks(),
@@ -80,8 +98,13 @@ impl Smart {
                 skew_secs: 0,
                 profile: TokenProfile::Own,
             },
+            endpoints,
             settings: settings.clone(),
         })
+    }
+
+    pub(crate) fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
     }
 
     pub(crate) fn settings(&self) -> &SmartSettings {
@@ -121,7 +144,7 @@ impl Smart {
         let Some(asked) = form.sent("scope") else {
             return Err(invalid_request("the parameter scope is missing"));
         };
-        let client = self.authenticate(form, &self.rules).await?;
+        let client = self.authenticate(form, &[]).await?;
         let scopes = granted(asked, &client)?;
         self.issue(&client, scopes)
     }
@@ -129,8 +152,8 @@ impl Smart {
     /// Finds out which client a form is from, by its assertion (A-22 to A-26).
     ///
     /// What costs nothing comes first: nothing is read for an assertion that is not for this server or not for this time,
-    /// nothing is fetched for a client that there is not, and nothing is written before the signature holds.
-    pub(crate) async fn authenticate(&self, form: &Form, rules: &AssertionRules) -> Result<Client, Problem> {
+    /// nothing is fetched for a client that there is not, and nothing is written before the signature holds. An assertion is for the token endpoint, or for one of `audiences`.
+    pub(crate) async fn authenticate(&self, form: &Form, audiences: &[String]) -> Result<Client, Problem> {
         if form.needed("client_assertion_type")? != ASSERTION_TYPE {
             return Err(invalid_request(format!(
                 "the client_assertion_type here is {ASSERTION_TYPE}"
@@ -141,10 +164,12 @@ impl Smart {
                 "a client proves who it is in one way only: by its assertion",
             ));
         }
+        let mut rules = self.rules.clone();
+        rules.audiences.extend_from_slice(audiences);
         let assertion = Assertion::parse(form.needed("client_assertion")?)
             .map_err(|fault| invalid_client(fault.to_string()))?;
         assertion
-            .check(rules, self.now())
+            .check(&rules, self.now())
             .map_err(|fault| invalid_client(fault.to_string()))?;
         if form
             .sent("client_id")
@@ -162,6 +187,30 @@ impl Smart {
         Ok(client)
     }
 
+    /// Answers what is known of a token (A-52, RFC 7662): to the operator of every token, to a client of its own alone.
+    pub(crate) async fn introspection(&self, token: &str, asking: &Asking) -> Result<Value, Problem> {
+        let known = self.known(token).await?.filter(|(token, _)| match asking {
+            Asking::Operator => true,
+            Asking::Client(id) => token.client == id.as_str(),
+        });
+        let Some((token, client)) = known else {
+            return Ok(json!({ "active": false }));
+        };
+        let secs = |instant: Instant| instant.micros().div_euclid(1_000_000);
+        Ok(json!({
+            "active": true,
+            "scope": token.scopes.narrowed(&client.scopes),
+            "client_id": token.client,
+            "sub": token.client,
+            "exp": secs(token.expires),
+            "iat": secs(token.issued),
+            "iss": token.issuer,
+            "aud": token.audience,
+            "jti": token.id,
+            "token_type": "Bearer",
+        }))
+    }
+
     /// Gives a client that may come in.
     async fn client(&self, id: &str) -> Result<Client, Problem> {
         let id = ClientId::parse(id).ok_or_else(unknown)?;
@@ -174,13 +223,15 @@ impl Smart {
 
     /// Gives the keys of a client, from where it registered them and from nowhere else (A-26).
     async fn keys(&self, client: &Client, assertion: &Assertion<'_>) -> Result<Arc<Jwks>, Problem> {
-        match (&client.keys, assertion.jku()) {
-            (ClientKeys::Jwks(text), None) => {
-                let parsed = Jwks::parse(text.as_bytes());
-                parsed.map(Arc::new).map_err(|_| unknown())
+        let keys = match (&client.keys, assertion.jku()) {
+            (ClientKeys::Jwks(text), None) => Jwks::parse(text.as_bytes()).ok().map(Arc::new),
+            (ClientKeys::Url(url), jku) if jku.is_none_or(|jku| jku == url) => {
+                let has = |keys: &Jwks| keys.choose(assertion.kid(), assertion.algorithm()).is_ok();
+                self.keys.get(url, has).await
             }
-            _ => Err(unknown()),
-        }
+            _ => None,
+        };
+        keys.ok_or_else(unknown)
     }
 
     /// Uses an assertion up (A-24).

@@ -19,7 +19,7 @@ const DOCUMENTATION: &[&str] = &[
     "Levels: exports of patients and Groups hold the Patient compartment of FHIR R4 and Device by its `patient`. Inactive and former \
      members of a Group are not exported; nested Groups are followed.",
     "Formats: NDJSON, sent plain, as gzip or as zstd. Files are split by type and size, see `_maximumFileSize`; several files of a type are \
-     numbered. Files need no token. A type without resources has no file.",
+     numbered. A type without resources has no file.",
     "`includeAssociatedData` takes LatestProvenanceResources and RelevantProvenanceResources. Without it, all Provenance of the level comes.",
     "`_typeFilter` takes the search parameters listed at each type; result parameters, chaining and `_has` are refused.",
     "`_dryRun=true` is an extension of this server: nothing is exported, and the answer is 200 with a Parameters resource that tells how \
@@ -75,7 +75,7 @@ pub(crate) fn statement(app: &App) -> Value {
     let rest = json!({
         "mode": "server",
         "documentation": documentation,
-        "security": { "description": "No authorization: the server listens on loopback addresses only." },
+        "security": security(app),
         "resource": ResourceType::all().map(|name| resource(name, &routes, app)).collect::<Vec<_>>(),
         "interaction": interactions(&routes, |pattern| pattern == "/fhir"),
         "operation": operations(&routes, &app.base_url, |scope| scope == Scope::System),
@@ -92,6 +92,34 @@ pub(crate) fn statement(app: &App) -> Value {
         "format": ["json"],
         "rest": [without_empty_lists(rest)],
     })
+}
+
+/// How clients are let in. The extension is of old times, and certification looks for it (A-05).
+fn security(app: &App) -> Value {
+    if !app.authority.requires_access_token() {
+        return json!({
+            "description": "No authorization: the server listens on loopback addresses only. Files need no token."
+        });
+    }
+    let mut security = json!({
+        "service": [{
+            "coding": [{
+                "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
+                "code": "SMART-on-FHIR",
+                "display": "SMART-on-FHIR",
+            }],
+            "text": "SMART Backend Services",
+        }],
+        "description": "Access tokens of SMART Backend Services, in the header Authorization, for everything but this statement and \
+            the documents below .well-known; for statuses and files too.",
+    });
+    if let Some(token_url) = app.authority.token_url() {
+        security["extension"] = json!([{
+            "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
+            "extension": [{ "url": "token", "valueUri": token_url }],
+        }]);
+    }
+    security
 }
 
 fn resource(resource_type: ResourceType, routes: &[RouteMethods], app: &App) -> Value {

@@ -3,9 +3,11 @@
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue};
 
+use crate::access::{Access, Rights};
 use crate::answer::{self, JSON};
+use crate::app::App;
 use crate::authority::oauth::{invalid_request, json_answer};
-use crate::authority::smart::Smart;
+use crate::authority::smart::{Asking, Smart};
 use crate::call::{Answer, Call};
 use crate::problem::Problem;
 
@@ -30,7 +32,35 @@ pub(super) async fn jwks(call: Call) -> Answer {
     Ok(response)
 }
 
-fn smart(app: &crate::app::App) -> Result<&Smart, Problem> {
+/// Answers `POST /auth/introspect` with what is known of a token: to whoever brings a token with the operator's scope, and to a
+/// client that proves who it is by an assertion, of its own tokens.
+pub(super) async fn introspect(call: Call) -> Answer {
+    let app = call.app.clone();
+    let smart = smart(&app)?;
+    let operator = if call.has(AUTHORIZATION) {
+        let rights = Rights::new(app.authority.grant(call.head()).await?, true);
+        Access::Operator.check(&rights, None, None)?;
+        Some(Asking::Operator)
+    } else {
+        None
+    };
+    let form = call.oauth_form(smart.settings().form_bytes_max).await?;
+    let token = form.needed("token")?;
+    let asking = match operator {
+        Some(operator) => operator,
+        None if form.sent("client_assertion").is_none() => return Err(app.authority.no_token()),
+        None => {
+            let own_url = smart.endpoints().introspection();
+            Asking::Client(smart.authenticate(&form, &[own_url]).await?.id)
+        }
+    };
+    Ok(json_answer(
+        StatusCode::OK,
+        &smart.introspection(token, &asking).await?,
+    ))
+}
+
+fn smart(app: &App) -> Result<&Smart, Problem> {
     let smart = app.authority.smart();
     smart.ok_or_else(|| Problem::not_found("there is no authorization server here"))
 }

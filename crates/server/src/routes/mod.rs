@@ -5,6 +5,7 @@ mod auth;
 mod bundle;
 mod create;
 mod delete;
+mod discovery;
 mod dry_run;
 mod everything;
 mod export;
@@ -103,6 +104,46 @@ static ROUTES: &[Route] = &[
         endpoints: &[
             (Method::GET, Access::Public, |call| Box::pin(auth::jwks(call))),
             (Method::HEAD, Access::Public, |call| Box::pin(auth::jwks(call))),
+        ],
+    },
+    Route {
+        pattern: "/auth/introspect",
+        // A token or an assertion; the route looks.
+        endpoints: &[(Method::POST, Access::Public, |call| {
+            Box::pin(auth::introspect(call))
+        })],
+    },
+    Route {
+        pattern: "/.well-known/oauth-authorization-server",
+        endpoints: &[
+            (Method::GET, Access::Public, |call| {
+                Box::pin(discovery::authorization_server(call))
+            }),
+            (Method::HEAD, Access::Public, |call| {
+                Box::pin(discovery::authorization_server(call))
+            }),
+        ],
+    },
+    Route {
+        pattern: "/.well-known/oauth-protected-resource/fhir",
+        endpoints: &[
+            (Method::GET, Access::Public, |call| {
+                Box::pin(discovery::protected_resource(call))
+            }),
+            (Method::HEAD, Access::Public, |call| {
+                Box::pin(discovery::protected_resource(call))
+            }),
+        ],
+    },
+    Route {
+        pattern: "/fhir/.well-known/smart-configuration",
+        endpoints: &[
+            (Method::GET, Access::Public, |call| {
+                Box::pin(discovery::smart_configuration(call))
+            }),
+            (Method::HEAD, Access::Public, |call| {
+                Box::pin(discovery::smart_configuration(call))
+            }),
         ],
     },
     Route {
@@ -360,6 +401,7 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Respons
     let found = find(request.uri().path());
     let pattern = found.as_ref().map_or("none", |(route, _)| route.pattern);
     let answered = caught(dispatch(Arc::clone(&app), found, request)).await;
+    let answered = answered.map_err(|problem| app.authority.explained(problem));
     if let Err(problem) = &answered
         && let Some(cause) = problem.cause()
     {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fhirhose_bulk::import::Fetch;
+use fhirhose_client::{Http, HttpSettings};
 use fhirhose_jobs::{
     Checkpoint, Claim, Clock, Failure, Finish, JobId, Lease, NewJob, Outcome, Progress, Release, SystemClock,
     SystemEntropy,
@@ -88,6 +89,7 @@ impl Server {
         let components = Components {
             store: store.clone(),
             fetch,
+            http: Some(Http::new(&HttpSettings::default()).expect("an HTTP client")),
             entropy: Arc::new(SystemEntropy),
         };
         let (stop, stopped) = oneshot::channel();

@@ -75,6 +75,14 @@ impl Ask {
         self.header("content-type", content_type)
     }
 
+    /// Brings this body, of whatever type.
+    pub(crate) fn body(self, body: impl Into<Bytes>) -> Self {
+        Self {
+            body: body.into(),
+            ..self
+        }
+    }
+
     /// Sends it and gives the response with its body still to come.
     pub(crate) async fn open(self) -> Response<Incoming> {
         let socket = TcpSocket::new_v4().expect("a socket");

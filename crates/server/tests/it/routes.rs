@@ -12,6 +12,12 @@ const SURFACE: &[(&str, &str)] = &[
     ("/jobs/{job}/pause", "POST"),
     ("/jobs/{job}/resume", "POST"),
     ("/jobs/{job}/cancel", "POST"),
+    ("/auth/token", "POST"),
+    ("/auth/jwks", "GET, HEAD"),
+    ("/auth/introspect", "POST"),
+    ("/.well-known/oauth-authorization-server", "GET, HEAD"),
+    ("/.well-known/oauth-protected-resource/fhir", "GET, HEAD"),
+    ("/fhir/.well-known/smart-configuration", "GET, HEAD"),
     ("/fhir/metadata", "GET, HEAD"),
     ("/fhir/$export", "GET, POST"),
     ("/fhir/Patient/$export", "GET, POST"),
@@ -71,9 +77,13 @@ async fn other_methods_get_405_with_allow_k_46() {
             );
             if !is_allowed {
                 assert_eq!(answer.header("allow"), allowed, "{method} {path}");
-                // A HEAD has no body to look at.
-                if method != "HEAD" {
-                    answer.refusal(405);
+                // A HEAD has no body to look at; below /auth errors are those of OAuth.
+                match method {
+                    "HEAD" => {}
+                    _ if path.starts_with("/auth/") => assert_eq!(answer.json()["error"], "invalid_request"),
+                    _ => {
+                        answer.refusal(405);
+                    }
                 }
             }
         }

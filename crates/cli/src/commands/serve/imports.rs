@@ -79,6 +79,19 @@ impl ImportArgs {
         })
     }
 
+    /// Makes what keys and tokens are asked about with. Their URLs are the operator's own: the list of hosts is for imports, and nothing
+    /// that decides who gets in crosses a network in plain text.
+    pub(crate) fn key_http_settings(&self, auth: &AuthSettings) -> Result<HttpSettings> {
+        let is_own_network = self.allow_private_addresses || matches!(auth, AuthSettings::External(_));
+        self.http_settings(FetchPolicy {
+            addresses: match is_own_network {
+                true => Addresses::Any,
+                false => Addresses::PublicAndLoopback,
+            },
+            ..FetchPolicy::default()
+        })
+    }
+
     fn policy(&self, auth: &AuthSettings) -> FetchPolicy {
         let default = FetchPolicy::default();
         FetchPolicy {

@@ -42,6 +42,22 @@ const CASES: &[(&str, &str, Needs)] = &[
     ("/jobs/{job}/cancel", "POST", Needs::Scope("system/operator")),
     ("/auth/token", "POST", Needs::Proof),
     ("/auth/jwks", "GET, HEAD", Needs::Nothing),
+    ("/auth/introspect", "POST", Needs::Proof),
+    (
+        "/.well-known/oauth-authorization-server",
+        "GET, HEAD",
+        Needs::Nothing,
+    ),
+    (
+        "/.well-known/oauth-protected-resource/fhir",
+        "GET, HEAD",
+        Needs::Nothing,
+    ),
+    (
+        "/fhir/.well-known/smart-configuration",
+        "GET, HEAD",
+        Needs::Nothing,
+    ),
     ("/fhir/metadata", "GET, HEAD", Needs::Nothing),
     ("/fhir/$export", "GET, POST", EXPORT),
     ("/fhir/Patient/$export", "GET, POST", EXPORT),
