@@ -40,4 +40,5 @@ mod search;
 mod serve;
 mod tls;
 mod token;
+mod token_requests;
 mod versions;
