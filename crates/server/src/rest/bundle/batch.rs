@@ -39,7 +39,7 @@ async fn answer(
             text,
             if_none_exist,
         } => {
-            let done = create(app, resource_type, text.as_bytes(), if_none_exist, &reads.1).await?;
+            let done = create(app, resource_type, text.as_bytes(), if_none_exist, &reads.budget).await?;
             // What is created is no longer than what was sent.
             if done.status == StatusCode::OK {
                 return Ok(reads.kept(done));
@@ -63,7 +63,7 @@ async fn answer(
                 (resource_type, query),
                 text.as_bytes(),
                 &conditions,
-                &reads.1,
+                &reads.budget,
             )
             .await?
         }
@@ -76,7 +76,7 @@ async fn answer(
             resource_type,
             on: On::Match(query),
             conditions,
-        } => delete_where(app, (resource_type, query), &conditions, &reads.1).await?,
+        } => delete_where(app, (resource_type, query), &conditions, &reads.budget).await?,
     };
     Ok(Answered::Done(done))
 }

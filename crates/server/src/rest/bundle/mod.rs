@@ -50,18 +50,26 @@ enum Answered {
     NotModified,
 }
 
-/// How much text the reads of a Bundle may still answer with, and what its searches may look at: a small Bundle can ask for a lot.
-struct ReadsLeft(usize, Budget);
+/// What the reads of a Bundle may still cost: a small Bundle can ask for a lot.
+struct ReadsLeft {
+    /// Text of answers, in bytes.
+    bytes: usize,
+    /// What its searches and conditions may look at.
+    budget: Budget,
+}
 
 impl ReadsLeft {
     fn of(app: &App) -> Self {
         let rest = &app.settings.rest;
-        Self(rest.bundle_reads_bytes_max, Budget::of_bundle(rest))
+        Self {
+            bytes: rest.bundle_reads_bytes_max,
+            budget: Budget::of_bundle(rest),
+        }
     }
 
     /// Reads, unless there was so much already.
     async fn answer(&mut self, app: &App, rights: &Rights, read: &Read<'_>) -> Result<Answered, Problem> {
-        if self.0 == 0 {
+        if self.bytes == 0 {
             let most = app.settings.rest.bundle_reads_bytes_max;
             let text = format!(
                 "the reads of one Bundle are answered with {most} bytes at most; ask again for this one"
@@ -72,21 +80,21 @@ impl ReadsLeft {
                 text,
             ));
         }
-        let answered = read.answer(app, rights, &self.1).await?;
+        let answered = read.answer(app, rights, &self.budget).await?;
         let bytes = match &answered {
             Answered::Bundle(text) => text.len(),
             Answered::Done(done) | Answered::Read(done) => done.text.as_ref().map_or(0, Vec::len),
             Answered::NotModified => 0,
         };
-        self.0 = self.0.saturating_sub(bytes);
+        self.bytes = self.bytes.saturating_sub(bytes);
         Ok(answered)
     }
 
     /// Answers with a resource that was there already, without its text if there was so much already: many entries can find
     /// the same one.
     fn kept(&mut self, mut done: Done) -> Answered {
-        done.text = done.text.filter(|text| self.0 > 0 && !text.is_empty());
-        self.0 = self.0.saturating_sub(done.text.as_ref().map_or(0, Vec::len));
+        done.text = done.text.filter(|text| self.bytes > 0 && !text.is_empty());
+        self.bytes = self.bytes.saturating_sub(done.text.as_ref().map_or(0, Vec::len));
         Answered::Done(done)
     }
 }

@@ -74,7 +74,7 @@ pub(super) async fn process(
             true => None,
             false => Some(app.conditional.lock().await),
         };
-        let matches = look_up(app, &conditions, &reads.1).await?;
+        let matches = look_up(app, &conditions, &reads.budget).await?;
         let mut planned = Vec::with_capacity(asks.len());
         for (number, ask) in asks.iter().enumerate() {
             let plan = plan(app, ask, &matches).await;
