@@ -65,6 +65,17 @@ where
     with_body(status, StreamBody::new(frames).boxed_unsync())
 }
 
+/// Keeps something until the body has been sent, or cannot be.
+pub(crate) fn keeping<T: Send + 'static>(response: Response<Body>, kept: T) -> Response<Body> {
+    response.map(|body| {
+        let kept_with = move |frame| {
+            let _ = &kept;
+            frame
+        };
+        body.map_frame(kept_with).boxed_unsync()
+    })
+}
+
 /// Puts a header whose value is made of our own words and numbers.
 pub(crate) fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     let value = HeaderValue::from_str(value).expect("header values are made of visible ASCII characters");

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, OnceCell, Semaphore};
 
 use crate::ServerSettings;
 use crate::authority::Authority;
-use crate::polls::Polls;
+use crate::floods::Floods;
 
 /// What all requests share; fixed once the server runs.
 pub(crate) struct App {
@@ -22,8 +22,8 @@ pub(crate) struct App {
     pub(crate) wake: Wake,
     /// Who may do what.
     pub(crate) authority: Authority,
-    /// How often clients poll.
-    pub(crate) polls: Polls,
+    /// What clients and addresses did of late.
+    pub(crate) floods: Floods,
     /// As they were given.
     pub(crate) settings: ServerSettings,
     /// The public FHIR base, without a slash at the end.

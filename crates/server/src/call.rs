@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use fhirhose_auth::Grant;
 use fhirhose_fhir::accept::{FhirJson, accepts_fhir_json};
 use fhirhose_fhir::etag::EntityTags;
@@ -11,6 +11,7 @@ use fhirhose_fhir::id::Id;
 use fhirhose_fhir::outcome::IssueCode;
 use fhirhose_fhir::prefer::{Preferences, Return};
 use fhirhose_fhir::resource_type::ResourceType;
+use fhirhose_jobs::Clock;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
@@ -18,10 +19,11 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 
 use crate::access::Rights;
-use crate::answer::Body;
+use crate::answer::{Body, BodyError};
 use crate::app::App;
 use crate::authority::form::Form;
 use crate::authority::oauth;
+use crate::listener::settings::ConnectionSettings;
 use crate::problem::Problem;
 use crate::rest::write::Conditions;
 use crate::routes::path::decode;
@@ -294,14 +296,12 @@ impl Call {
         let late = clock
             .now()
             .plus(Duration::from_secs(self.app.settings.body_timeout_secs));
-        let collected = tokio::select! {
-            collected = Limited::new(self.body, bytes_max).collect() => collected,
-            () = clock.sleep_until(late) => {
-                let text = "the body did not arrive in time";
-                return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, IssueCode::Timeout, text));
-            }
+        let body = Limited::new(self.body, bytes_max);
+        let arrived = tokio::select! {
+            arrived = arrive(body, &self.app.settings.connections, &*clock) => arrived,
+            () = clock.sleep_until(late) => return Err(too_slow()),
         };
-        collected.map(|body| body.to_bytes()).map_err(|error| {
+        arrived?.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 let text = format!("the body is longer than {bytes_max} bytes");
                 return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, IssueCode::TooLong, text);
@@ -322,6 +322,39 @@ impl Call {
             text,
         ))
     }
+}
+
+/// Reads a whole body of which something comes all the time.
+///
+/// # Errors
+/// 408 for one that comes too slowly; within, what the body failed with.
+async fn arrive(
+    mut body: Limited<Incoming>,
+    limits: &ConnectionSettings,
+    clock: &dyn Clock,
+) -> Result<Result<Bytes, BodyError>, Problem> {
+    let window = Duration::from_secs(limits.stall_timeout_secs);
+    let mut text = BytesMut::new();
+    loop {
+        let wanted = text.len().saturating_add(limits.stall_bytes_min);
+        let late = clock.now().plus(window);
+        while text.len() < wanted {
+            let frame = tokio::select! {
+                frame = body.frame() => frame,
+                () = clock.sleep_until(late) => return Err(too_slow()),
+            };
+            match frame {
+                None => return Ok(Ok(text.freeze())),
+                Some(Err(error)) => return Ok(Err(error)),
+                Some(Ok(frame)) => text.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            }
+        }
+    }
+}
+
+fn too_slow() -> Problem {
+    let text = "the body did not arrive in time";
+    Problem::new(StatusCode::REQUEST_TIMEOUT, IssueCode::Timeout, text)
 }
 
 /// Makes the 406 of a client that takes no FHIR JSON.

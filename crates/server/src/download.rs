@@ -13,6 +13,7 @@ use hyper::{Response, StatusCode};
 
 use crate::answer::{self, Body};
 use crate::call::{Answer, Call};
+use crate::floods::throttled;
 use crate::problem::Problem;
 
 /// The media type of NDJSON files, exactly (F-02).
@@ -26,8 +27,11 @@ pub(crate) const BYTES: &str = "application/octet-stream";
 /// `HEAD` gets the same headers; hyper leaves the body out, so nothing is read.
 ///
 /// # Errors
-/// 404 when the file has gone, 406 when no encoding will do, 416 for a range outside the file.
+/// 404 when the file has gone, 406 when no encoding will do, 416 for a range outside the file, 429 while the client downloads as many
+/// files as it may at a time.
 pub(crate) async fn serve(call: &Call, name: &OutputName, content_type: &'static str) -> Answer {
+    let place = call.app.floods.download(call.grant());
+    let place = place.map_err(|wait| throttled("this client downloads too many files at a time", wait))?;
     let reader = match call.app.store.outputs().open(name).await {
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(gone()),
         opened => opened?,
@@ -47,7 +51,7 @@ pub(crate) async fn serve(call: &Call, name: &OutputName, content_type: &'static
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
-    Ok(response)
+    Ok(answer::keeping(response, place))
 }
 
 /// Makes the 404 of a file that is not, or no longer, there (D-05).

@@ -16,12 +16,14 @@ mod conformance;
 mod create_job;
 mod download;
 mod error;
+mod flood_settings;
+mod floods;
 mod forwarded;
 mod job_view;
 mod listener;
 mod origin;
+mod pace;
 mod polling;
-mod polls;
 mod problem;
 mod resource;
 mod rest;
@@ -37,6 +39,7 @@ pub use authority::{
     UnregisteredClients,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use flood_settings::FloodSettings;
 pub use listener::settings::{
     ClientCertificates, ConnectionSettings, ForwardedBy, ProxySettings, TlsSettings, TransportSettings,
 };

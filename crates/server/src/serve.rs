@@ -20,8 +20,8 @@ use tracing::info;
 use crate::app::App;
 use crate::authority::Authority;
 use crate::create_job::{CREATE, CreateHandler};
+use crate::floods::Floods;
 use crate::listener::{Entrance, Tls, listen};
-use crate::polls::Polls;
 use crate::upkeep::{Nudging, Upkeep};
 use crate::{Error, ErrorKind, Result, ServerSettings, routes};
 
@@ -109,12 +109,7 @@ impl Bound {
             period: Duration::from_secs(self.settings.maintenance_secs),
             nudge,
         };
-        let entrance = Entrance {
-            settings: self.settings.connections,
-            drain: Duration::from_secs(self.settings.drain_secs),
-            tls: self.tls.clone(),
-            proxy: self.settings.transport.proxy.clone(),
-        };
+        let entrance = self.entrance();
         let clock = Arc::clone(components.store.clock());
         let (address, listener, tls) = (self.address, self.listener, self.tls);
         let app = Arc::new(app(components, (self.settings, self.base_url), runner.wake()).await?);
@@ -122,17 +117,7 @@ impl Bound {
         let shared = Arc::clone(&app);
         let answer = move |request| routes::answer(Arc::clone(&shared), request);
         let stop = StopSignal::new();
-        let stopped = stop.clone();
-        let running = async {
-            let ended = runner
-                .run(async move {
-                    stopped.stopped().await;
-                })
-                .await;
-            // A runner that fails takes the server with it: jobs that nobody runs must not be accepted.
-            stop.stop(StopReason::Shutdown);
-            ended
-        };
+        let running = run_jobs(runner, &stop);
         let telling = async {
             tokio::select! {
                 () = shutdown => stop.stop(StopReason::Shutdown),
@@ -155,6 +140,26 @@ impl Bound {
         );
         ended.map_err(|source| Error::new(ErrorKind::Jobs, "running jobs").caused_by(source))
     }
+
+    fn entrance(&self) -> Entrance {
+        Entrance {
+            settings: self.settings.connections,
+            drain: Duration::from_secs(self.settings.drain_secs),
+            tls: self.tls.clone(),
+            proxy: self.settings.transport.proxy.clone(),
+        }
+    }
+}
+
+/// Runs jobs until `stop`. A runner that fails takes the server with it: jobs that nobody runs must not be accepted.
+async fn run_jobs(runner: Runner, stop: &StopSignal) -> std::result::Result<(), fhirhose_jobs::Error> {
+    let stopped = stop.clone();
+    let until = async move {
+        stopped.stopped().await;
+    };
+    let ended = runner.run(until).await;
+    stop.stop(StopReason::Shutdown);
+    ended
 }
 
 /// Makes what all requests share.
@@ -174,7 +179,7 @@ async fn app(
     Ok(App {
         authority,
         wake,
-        polls: Polls::new(settings.polls_burst_max, settings.polls_tracked_max),
+        floods: Floods::new(settings.floods),
         started: Instant::from_micros(components.store.clock().now().as_micros()),
         searches: Semaphore::new(settings.rest.searches_parallel),
         conditional: Mutex::new(()),

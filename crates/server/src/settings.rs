@@ -8,6 +8,7 @@ use fhirhose_bulk::import::ImportSettings;
 use fhirhose_client::FetchPolicy;
 use url::Url;
 
+use crate::flood_settings::FloodSettings;
 use crate::listener::settings::{ConnectionSettings, TransportSettings, check_transport};
 use crate::{AuthSettings, Error, ErrorKind, RestSettings, Result};
 
@@ -32,6 +33,8 @@ pub struct ServerSettings {
     pub transport: TransportSettings,
     /// What connections may take.
     pub connections: ConnectionSettings,
+    /// What each client and address may do in a minute and at a time.
+    pub floods: FloodSettings,
     /// The public FHIR base, with `/fhir`, from which every URL in an answer is made. Default: `http://`, or with TLS `https://`, and
     /// the listener's address.
     pub base_url: Option<Url>,
@@ -66,10 +69,6 @@ pub struct ServerSettings {
     /// How long after its kick-off an export answers 202 at least, in milliseconds, though it be done: certification suites ask
     /// once, at once, and want to see one. Default: 0, so that nobody waits for nothing.
     pub status_hold_millis: u64,
-    /// Polls of one job by one client that may come sooner than they were told to; further ones get 429 (S-04). Default: 10.
-    pub polls_burst_max: u32,
-    /// Pairs of a client and a job whose polls are counted at a time; the oldest is forgotten. Default: 10,000.
-    pub polls_tracked_max: usize,
     /// How long an ended job and its files are kept, in seconds. Default: 24 hours.
     pub retention_secs: u64,
     /// How often the store is asked whether a flush or compaction is due, in seconds; after each import comes earlier. Default: 10.
@@ -104,6 +103,7 @@ impl Default for ServerSettings {
             auth: AuthSettings::default(),
             transport: TransportSettings::default(),
             connections: ConnectionSettings::default(),
+            floods: FloodSettings::default(),
             base_url: None,
             headers: HeaderMode::default(),
             import_root: None,
@@ -119,8 +119,6 @@ impl Default for ServerSettings {
             turn_secs_max: 60,
             retry_after_secs_max: 30,
             status_hold_millis: 0,
-            polls_burst_max: 10,
-            polls_tracked_max: 10_000,
             retention_secs: 24 * 60 * 60,
             maintenance_secs: 10,
             drain_secs: 30,
@@ -138,8 +136,8 @@ impl Default for ServerSettings {
 }
 
 impl ServerSettings {
-    /// Makes settings for tests: any free port of this machine, a small machine's share of threads, and polls as often as a test
-    /// in a hurry likes.
+    /// Makes settings for tests: any free port of this machine, a small machine's share of threads, and all as often as a test in
+    /// a hurry likes.
     pub fn for_testing() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -147,7 +145,7 @@ impl ServerSettings {
                 chunk_bytes: 1 << 20,
                 ..ImportSettings::with_threads(2)
             },
-            polls_burst_max: 1_000_000,
+            floods: FloodSettings::for_testing(),
             ..Self::default()
         }
     }
@@ -167,8 +165,6 @@ impl ServerSettings {
             ("jobs_kept_max", self.jobs_kept_max as u64),
             ("jobs_request_bytes_max", self.jobs_request_bytes_max as u64),
             ("turn_secs", self.turn_secs),
-            ("polls_burst_max", u64::from(self.polls_burst_max)),
-            ("polls_tracked_max", self.polls_tracked_max as u64),
             ("retry_after_secs_max", self.retry_after_secs_max),
             ("retention_secs", self.retention_secs),
             ("maintenance_secs", self.maintenance_secs),
@@ -178,6 +174,7 @@ impl ServerSettings {
             .iter()
             .chain(&self.rest.limits())
             .chain(&self.connections.limits())
+            .chain(&self.floods.limits())
             .find(|(_, value)| *value == 0)
         {
             Some((name, _)) => Err(Error::new(ErrorKind::Settings, format!("{name} is 0"))),

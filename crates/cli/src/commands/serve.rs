@@ -1,6 +1,7 @@
 //! `fhirhose serve`: Bulk Data over HTTP.
 
 mod authorization;
+mod floods;
 mod imports;
 mod transport;
 
@@ -76,10 +77,6 @@ pub(crate) struct Serve {
     #[arg(long, env = "FHIRHOSE_JOBS_KEPT_MAX", value_name = "JOBS")]
     jobs_kept_max: Option<usize>,
 
-    /// Polls that may come at once, sooner than Retry-After tells; further ones get 429
-    #[arg(long, env = "FHIRHOSE_POLLS_BURST_MAX", value_name = "POLLS")]
-    polls_burst_max: Option<u32>,
-
     /// How long after its kick-off an export answers 202 at least, in milliseconds, for certification suites that ask once
     #[arg(long, env = "FHIRHOSE_STATUS_HOLD_MILLIS", value_name = "MILLISECONDS")]
     status_hold_millis: Option<u64>,
@@ -126,6 +123,9 @@ pub(crate) struct Serve {
 
     #[command(flatten)]
     transport: transport::Transport,
+
+    #[command(flatten)]
+    floods: floods::Floods,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -192,6 +192,7 @@ impl Serve {
             );
         }
         self.transport.set(&mut settings)?;
+        self.floods.set(&mut settings.floods);
         self.set_limits(&mut settings);
         if let Some(bytes) = self.chunk_bytes {
             settings.import.chunk_bytes = bytes;
@@ -221,7 +222,6 @@ impl Serve {
         set(&mut settings.jobs_live_max, self.jobs_max);
         set(&mut settings.jobs_kept_max, self.jobs_kept_max);
         set(&mut settings.exports_parallel, self.exports_parallel);
-        settings.polls_burst_max = self.polls_burst_max.unwrap_or(settings.polls_burst_max);
         settings.status_hold_millis = self.status_hold_millis.unwrap_or(settings.status_hold_millis);
         settings.turn_secs = self.turn_secs.unwrap_or(settings.turn_secs);
     }

@@ -442,6 +442,7 @@ impl Server<'_> {
         line.extend(["--file-bytes-max", FILE_BYTES_MAX]);
         // Looking far more often than told is what this test is about.
         line.extend(["--polls-burst-max", "1000000"]);
+        line.extend(["--kick-offs-per-minute-max", "1000000"]);
         let mut child = start(&line, &log);
         wait_for_health(&mut child, self.port);
         child

@@ -3,6 +3,7 @@
 //! `external.rs` takes tokens of another authorization server. `smart.rs` is the authorization server inside this one. All that it has to remember lies in the store: the key that signs tokens, the
 //! clients, and the assertions that were used.
 
+mod assertion_limits;
 mod bearer;
 mod discovery;
 mod documents;

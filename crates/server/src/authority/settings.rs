@@ -1,6 +1,7 @@
 //! How requests are authorized: [`AuthSettings`].
 
 use std::fmt;
+use std::thread::available_parallelism;
 
 use fhirhose_auth::Algorithm;
 use url::Url;
@@ -36,6 +37,10 @@ pub struct SmartSettings {
     /// Ids of used assertions that are kept at a time; while there are so many, tokens are refused with 503. Each is kept until its
     /// assertion has ended, so this is the most tokens in some six minutes. Default: 1,000,000.
     pub used_assertions_max: usize,
+    /// Tokens of one client in a minute; further requests get 429. Default: 120.
+    pub client_tokens_per_minute_max: u32,
+    /// Signatures of assertions that are checked at a time; further ones wait. Default: half of the processors.
+    pub checks_parallel: usize,
     /// The longest token or introspection request, in bytes. Default: 64 KiB.
     pub form_bytes_max: usize,
     /// How keys of clients are fetched.
@@ -127,6 +132,8 @@ impl Default for SmartSettings {
             assertion_secs_max: 300,
             skew_secs: 60,
             used_assertions_max: 1_000_000,
+            client_tokens_per_minute_max: 120,
+            checks_parallel: available_parallelism().map_or(1, |processors| processors.get().div_ceil(2)),
             form_bytes_max: 64 << 10,
             keys: KeySettings::default(),
         }

@@ -14,6 +14,7 @@ use fhirhose_store::Store;
 use serde_json::{Value, json};
 use tracing::warn;
 
+use super::assertion_limits::AssertionLimits;
 use super::bearer::Challenge;
 use super::documents::Documents;
 use super::endpoints::Endpoints;
@@ -55,6 +56,7 @@ pub(crate) struct Smart {
     used: UsedAssertions,
     /// The keys of clients that registered a URL.
     keys: Documents<Jwks>,
+    limits: AssertionLimits,
     signing: SigningKey,
     public: Jwks,
     endpoints: Endpoints,
@@ -81,6 +83,7 @@ impl Smart {
             keys: Documents::new(http, Arc::clone(store.clock()), settings.keys.clone(), |text| {
                 Jwks::parse(text).ok()
             }),
+            limits: AssertionLimits::new(settings),
             store: store.clone(),
             entropy,
             public: signing.to_jwks(),
@@ -182,7 +185,11 @@ impl Smart {
         let key = keys
             .choose(assertion.kid(), assertion.algorithm())
             .map_err(|_| unknown())?;
+        let turn = self.limits.turn().await;
         assertion.verify(key).map_err(|_| unknown())?;
+        drop(turn);
+        self.limits
+            .count(assertion.client_id(), self.store.clock().now())?;
         self.spend(&assertion).await?;
         Ok(client)
     }

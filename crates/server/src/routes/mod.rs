@@ -44,6 +44,7 @@ use crate::access::{Access, Rights};
 use crate::answer::Body;
 use crate::app::App;
 use crate::call::{Answer, Call};
+use crate::floods::{counted_address, granted, throttled};
 use crate::origin::check_origin;
 use crate::problem::Problem;
 
@@ -450,10 +451,20 @@ async fn dispatch(app: Arc<App>, found: Option<Found>, mut request: Request<Inco
         return Err(not_allowed(route));
     };
     let (head, body) = request.into_parts();
+    if route.pattern.starts_with("/auth/") && head.method == Method::POST {
+        let counted = app
+            .floods
+            .token_request(counted_address(&head.extensions), app.clock().now());
+        counted.map_err(|wait| throttled("too many token requests from this address", wait))?;
+    }
     let grant = match access {
         Access::Public => Grant::nothing(),
-        _ => app.authority.grant(&head).await?,
+        _ => granted(&app, &head).await?,
     };
+    if matches!(access, Access::Export | Access::Import) {
+        let counted = app.floods.kick_off(&grant.client, app.clock().now());
+        counted.map_err(|wait| throttled("this client kicks off too often", wait))?;
+    }
     let rights = Rights::new(grant, app.authority.requires_access_token());
     let argument = |wanted: &str| {
         let found = arguments.iter().find(|(name, _)| *name == wanted);

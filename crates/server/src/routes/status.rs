@@ -17,6 +17,7 @@ use crate::answer::{self, Body, FHIR_JSON, JSON};
 use crate::app::App;
 use crate::call::{Answer, Call};
 use crate::create_job::CREATE;
+use crate::floods::throttled;
 use crate::polling::{progress_text, retry_after_secs};
 use crate::problem::Problem;
 
@@ -73,18 +74,13 @@ pub(super) async fn check_room(app: &App, grant: &Grant, kind: &str) -> Result<(
 pub(super) fn check_pace(call: &Call, job: &JobRecord) -> Result<(), Problem> {
     let (app, client) = (&call.app, call.client());
     if job.state.is_ended() {
-        app.polls.forget(&client, job.id);
+        app.floods.forget_polls(&client, job.id);
         return Ok(());
     }
     let now = app.clock().now();
     let told = retry_after_secs(job, now, app.settings.retry_after_secs_max);
-    let counted = app.polls.count(&client, job.id, now, Duration::from_secs(told));
-    counted.map_err(|wait| {
-        let text = "the status is asked too often; the job goes on";
-        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, IssueCode::Throttled, text);
-        let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        problem.with_header(RETRY_AFTER, secs.to_string())
-    })
+    let counted = app.floods.poll(&client, job.id, now, Duration::from_secs(told));
+    counted.map_err(|wait| throttled("the status is asked too often; the job goes on", wait))
 }
 
 /// Answers a kick-off: 202 with the absolute status URL (K-40), and a body that says so too (K-41).

@@ -263,6 +263,11 @@ impl Held {
         Self::record(store, kind, ("", spec)).await
     }
 
+    /// The same with a specification, of this client.
+    pub(crate) async fn take_export_of(store: &Store, client: &str, spec: &[u8]) -> Self {
+        Self::record(store, "export", (client, spec)).await
+    }
+
     async fn record(store: &Store, kind: &str, (client, spec): (&str, &[u8])) -> Self {
         let now = SystemClock.now();
         let id = JobId::random(&SystemEntropy);

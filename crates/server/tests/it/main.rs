@@ -20,6 +20,7 @@ mod export_file;
 mod export_status;
 mod external;
 mod fixture;
+mod flood;
 mod history;
 mod http;
 mod import;

@@ -77,7 +77,7 @@ async fn a_kick_off_remembers_its_client() {
 async fn who_polls_too_fast_gets_429_and_the_job_goes_on_s_04() {
     let store = memory_store();
     let held = Held::take(&store, "export").await;
-    let server = Server::over(store.clone(), |settings| settings.polls_burst_max = 3).await;
+    let server = Server::over(store.clone(), |settings| settings.floods.polls_burst_max = 3).await;
     let path = format!("/fhir/$export-status/{}", held.id);
     for _ in 0..3 {
         assert_eq!(server.get(&path).await.status, 202, "a few may come early");
@@ -109,7 +109,7 @@ fn failure() -> fhirhose_jobs::Failure {
 
 #[tokio::test]
 async fn a_poll_right_after_the_kick_off_is_answered_s_03_s_04() {
-    let server = Server::start_with(|settings| settings.polls_burst_max = 10).await;
+    let server = Server::start_with(|settings| settings.floods.polls_burst_max = 10).await;
     for _ in 0..5 {
         let accepted = server.kick_off("$export").await;
         let status = server.get(accepted.header("content-location")).await.status;
@@ -122,7 +122,7 @@ async fn imports_are_counted_and_paced_alike_k_43_s_04() {
     let store = memory_store();
     let held = Held::take_of(&store, "import", "127.0.0.1").await;
     let server = Server::over(store, |settings| {
-        (settings.jobs_live_per_client_max, settings.polls_burst_max) = (1, 1);
+        (settings.jobs_live_per_client_max, settings.floods.polls_burst_max) = (1, 1);
     })
     .await;
     let url = server.input("a.ndjson", "");
