@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, reason = "the table is the program's output")]
 
+mod flood;
 mod limits;
 mod measure;
 mod scenarios;

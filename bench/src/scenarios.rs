@@ -1,5 +1,6 @@
 //! What is measured. A scenario finds what an earlier one left in the folder.
 
+use crate::flood;
 use crate::limits;
 use crate::measure::{Measured, folder_bytes, measure};
 use anyhow::{Context, Result, bail};
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The scenarios that are measured, in an order in which each finds what it needs.
-pub(crate) const MEASURED: [&str; 10] = [
+pub(crate) const MEASURED: [&str; 12] = [
     "limit-import",
     "import",
     "limit-export",
@@ -36,6 +37,8 @@ pub(crate) const MEASURED: [&str; 10] = [
     "group",
     "cohort",
     "since",
+    "quiet",
+    "flood",
 ];
 
 /// Filters on the types that make up most of a population. They let through nearly all, so that a filtered export writes as much as a plain
@@ -108,6 +111,8 @@ pub(crate) fn run(scenario: &str, dir: &Path, resources: u64) -> Result<Measured
         }
         "cohort" => block_on(cohort(&folders)),
         "since" => block_on(since(&folders)),
+        "quiet" => block_on(flood::measured(false)),
+        "flood" => block_on(flood::measured(true)),
         other => bail!("there is no scenario {other}"),
     }
 }
