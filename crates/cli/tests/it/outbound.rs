@@ -66,6 +66,22 @@ fn parameters(inputs: Vec<Value>) -> Value {
     json!({"resourceType": "Parameters", "parameter": parameter})
 }
 
+/// Waits for the end of an import that was accepted.
+fn report(accepted: &str) -> Value {
+    let location = accepted
+        .lines()
+        .find(|line| line.to_lowercase().starts_with("content-location: "));
+    let status_url = &location.expect("a status URL")["content-location: ".len()..];
+    loop {
+        let (status, body) = get(status_url);
+        if status != 202 {
+            assert_eq!(status, 200, "{body}");
+            return serde_json::from_str(&body).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn one_server_imports_from_another_over_tls_and_from_nobody_else() {
     let folder = tempfile::tempdir().unwrap();
@@ -131,18 +147,6 @@ fn one_server_imports_from_another_over_tls_and_from_nobody_else() {
 
     let accepted = post(port, "/fhir/$import", &parameters(inputs));
     assert!(accepted.starts_with("HTTP/1.1 202"), "{accepted}");
-    let location = accepted.lines().find_map(|line| {
-        line.to_lowercase()
-            .starts_with("content-location: ")
-            .then(|| line[18..].to_owned())
-    });
-    let report = loop {
-        let (status, body) = get(location.as_deref().expect("a status URL"));
-        if status != 202 {
-            assert_eq!(status, 200, "{body}");
-            break serde_json::from_str::<Value>(&body).unwrap();
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
+    let report = report(&accepted);
     assert_eq!(report["error"], json!([]), "{report}");
 }

@@ -233,3 +233,10 @@ fn files_from_before_encryption_open_beside_sealed_ones() {
     let shown = format!("{:?}", OutputKeys::new(vec![KEY]).unwrap());
     assert_eq!(shown, "OutputKeys(1 keys)");
 }
+
+#[test]
+fn a_sealed_file_of_the_first_form_still_opens() {
+    let bench = Bench::new();
+    bench.store("sealed", include_bytes!("fixtures/output-sealed-1").to_vec());
+    assert_eq!(bench.read(&[KEY], "sealed").unwrap(), text(40));
+}
