@@ -12,6 +12,9 @@ use crate::{Error, ErrorKind, Result};
 /// How much waiting one look at the pace spans.
 const PACE_SPAN: Duration = Duration::from_secs(60);
 
+/// More than this is no limit, and instants beyond it may not be known to the machine.
+const FETCH_SECS_MOST: u64 = 10 * 365 * 24 * 60 * 60;
+
 /// What one body may do.
 pub(crate) struct BodyLimits {
     pub(crate) until: Instant,
@@ -23,7 +26,7 @@ impl BodyLimits {
     /// Those of a fetch that begins now.
     pub(crate) fn of(policy: &FetchPolicy) -> Self {
         Self {
-            until: Instant::now() + Duration::from_secs(policy.fetch_secs_max),
+            until: Instant::now() + Duration::from_secs(policy.fetch_secs_max.min(FETCH_SECS_MOST)),
             bytes_max: policy.fetch_bytes_max.unwrap_or(u64::MAX),
             pace: Pace::new(policy.minute_bytes_min),
         }

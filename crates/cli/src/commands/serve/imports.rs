@@ -1,7 +1,7 @@
 //! Flags of `fhirhose serve` that say what imports may read: [`ImportArgs`].
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, value_parser};
 use fhirhose_client::{Addresses, FetchPolicy, HostPattern, HttpSettings, PlainHttp, roots_from_pem};
 use fhirhose_server::{AuthSettings, ServerSettings};
 use std::path::PathBuf;
@@ -35,15 +35,15 @@ pub(crate) struct ImportArgs {
     import_ca: Option<PathBuf>,
 
     /// The most text of one input, in bytes [default: no limit]
-    #[arg(long, env = "FHIRHOSE_IMPORT_BYTES_MAX", value_name = "BYTES")]
+    #[arg(long, env = "FHIRHOSE_IMPORT_BYTES_MAX", value_name = "BYTES", value_parser = value_parser!(u64).range(1..))]
     import_bytes_max: Option<u64>,
 
     /// How many bytes an input may unfold to for each of its own, beyond the first 64 MiB [default: 500]
-    #[arg(long, env = "FHIRHOSE_IMPORT_EXPANSION_MAX", value_name = "TIMES")]
+    #[arg(long, env = "FHIRHOSE_IMPORT_EXPANSION_MAX", value_name = "TIMES", value_parser = value_parser!(u64).range(1..))]
     import_expansion_max: Option<u64>,
 
     /// How long one fetch of an input may take, in seconds; an import goes on where it stopped [default: 24 hours]
-    #[arg(long, env = "FHIRHOSE_IMPORT_SECS_MAX", value_name = "SECONDS")]
+    #[arg(long, env = "FHIRHOSE_IMPORT_SECS_MAX", value_name = "SECONDS", value_parser = value_parser!(u64).range(1..))]
     import_secs_max: Option<u64>,
 }
 
