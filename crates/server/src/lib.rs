@@ -11,6 +11,7 @@ mod answer;
 mod app;
 mod authority;
 mod call;
+mod clients;
 mod compact;
 mod conformance;
 mod create_job;
@@ -37,6 +38,9 @@ mod upkeep;
 pub use authority::{
     AuthSettings, ExternalSettings, KeySettings, Secret, SmartSettings, TOKEN_SECS_MAX, TokenProof,
     UnregisteredClients,
+};
+pub use clients::{
+    CLIENTS_MAX, ClientChange, ClientFault, ClientRegistry, ClientView, NewClient, NewKeys, Rotation,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use flood_settings::FloodSettings;

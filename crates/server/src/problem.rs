@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::answer::{self, Body, FHIR_JSON};
 use crate::authority::oauth;
+use crate::clients::ClientFault;
 
 /// What a client is told of a failure that is not its own; the cause goes to the log.
 const INTERNAL: &str = "the server failed; its log says why";
@@ -195,6 +196,22 @@ impl From<fhirhose_store::Error> for Problem {
             _ => Self::internal(),
         }
         .because(&error)
+    }
+}
+
+impl From<ClientFault> for Problem {
+    fn from(fault: ClientFault) -> Self {
+        let text = fault.to_string();
+        match fault {
+            ClientFault::Invalid(_) => Self::bad_request(IssueCode::Invalid, text),
+            ClientFault::Unknown => Self::not_found(text),
+            ClientFault::Exists => Self::new(StatusCode::CONFLICT, IssueCode::Duplicate, text),
+            ClientFault::Revoked | ClientFault::Full => {
+                Self::new(StatusCode::CONFLICT, IssueCode::BusinessRule, text)
+            }
+            ClientFault::Busy => Self::transient(text),
+            ClientFault::Store(error) => error.into(),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod async_status;
 mod auth;
 mod bundle;
+mod clients;
 mod create;
 mod delete;
 mod discovery;
@@ -95,6 +96,35 @@ static ROUTES: &[Route] = &[
     Route {
         pattern: "/jobs/{job}/cancel",
         endpoints: &[(Method::POST, Access::Operator, |call| Box::pin(job::cancel(call)))],
+    },
+    Route {
+        pattern: "/clients",
+        endpoints: &[
+            (Method::GET, Access::Operator, |call| {
+                Box::pin(clients::list(call))
+            }),
+            (Method::POST, Access::Operator, |call| {
+                Box::pin(clients::add(call))
+            }),
+        ],
+    },
+    Route {
+        pattern: "/clients/{client}",
+        endpoints: &[(Method::GET, Access::Operator, |call| {
+            Box::pin(clients::show(call))
+        })],
+    },
+    Route {
+        pattern: "/clients/{client}/revoke",
+        endpoints: &[(Method::POST, Access::Operator, |call| {
+            Box::pin(clients::revoke(call))
+        })],
+    },
+    Route {
+        pattern: "/clients/{client}/rotate",
+        endpoints: &[(Method::POST, Access::Operator, |call| {
+            Box::pin(clients::rotate(call))
+        })],
     },
     Route {
         pattern: "/auth/token",

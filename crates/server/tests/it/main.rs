@@ -9,6 +9,7 @@ mod binary;
 mod bundle;
 mod certification;
 mod client_keys;
+mod clients;
 mod cohort;
 mod conditional;
 mod create;

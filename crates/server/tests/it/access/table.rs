@@ -40,6 +40,18 @@ const CASES: &[(&str, &str, Needs)] = &[
     ("/jobs/{job}/pause", "POST", Needs::Scope("system/operator")),
     ("/jobs/{job}/resume", "POST", Needs::Scope("system/operator")),
     ("/jobs/{job}/cancel", "POST", Needs::Scope("system/operator")),
+    ("/clients", "GET, POST", Needs::Scope("system/operator")),
+    ("/clients/{client}", "GET", Needs::Scope("system/operator")),
+    (
+        "/clients/{client}/revoke",
+        "POST",
+        Needs::Scope("system/operator"),
+    ),
+    (
+        "/clients/{client}/rotate",
+        "POST",
+        Needs::Scope("system/operator"),
+    ),
     ("/auth/token", "POST", Needs::Proof),
     ("/auth/jwks", "GET, HEAD", Needs::Nothing),
     ("/auth/introspect", "POST", Needs::Proof),
