@@ -4,6 +4,7 @@ mod arguments;
 mod commands;
 mod failure;
 mod logging;
+mod operator_access;
 mod output_key;
 mod progress;
 mod secret;

@@ -75,6 +75,17 @@ impl SecretSource<'_> {
     }
 }
 
+/// Reads a secret from a file, or from stdin where the file is `-`.
+pub(crate) fn read_from(what: &str, file: &Path) -> Result<Secret> {
+    let text = if file == Path::new("-") {
+        read_text(std::io::stdin().lock()).with_context(|| format!("reading the {what} on stdin"))?
+    } else {
+        read_file(file).with_context(|| format!("reading the {what} in {}", file.display()))?
+    };
+    ensure!(!text.trim().is_empty(), "the {what} is empty");
+    Ok(Secret(text))
+}
+
 fn read_file(path: &Path) -> Result<String> {
     let file = std::fs::File::open(path)?;
     let mode = file.metadata()?.permissions().mode();

@@ -2,7 +2,7 @@
 //!
 //! [`Http`] is the connection with its limits; [`Http::fetch`] gives the bytes as they were sent, from any offset, and
 //! [`Http::fetch_small`] a whole document. What may be fetched at all says [`FetchPolicy`]. [`Operator`] looks after the
-//! jobs of a fhirhose server. [`Export`] is one
+//! jobs and clients of a fhirhose server. [`Export`] is one
 //! export on a server: [`Export::kick_off`], [`Export::poll`], [`Export::download`], [`Export::delete`].
 //! [`TokenSource`] gets the tokens of SMART Backend Services.
 //! It does not decide how often to try again: its callers do, by [`ErrorKind`].
@@ -35,6 +35,6 @@ pub use error::{Error, ErrorKind, Result};
 pub use export::{Downloaded, Export, Poll};
 pub use guard::{Addresses, FetchPolicy, HostPattern, PlainHttp, Resolver, SystemResolver};
 pub use http::{ByteStream, Fetched, Http, HttpSettings, roots_from_pem};
-pub use operator::{JobAction, Operator};
+pub use operator::{ClientAction, JobAction, Operator};
 pub use small::{Freshness, SmallBody};
 pub use smart::{SmartConfiguration, SmartSettings, Token, TokenSource};

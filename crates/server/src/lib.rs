@@ -22,6 +22,7 @@ mod floods;
 mod forwarded;
 mod job_view;
 mod listener;
+mod operator_socket;
 mod origin;
 mod pace;
 mod polling;

@@ -21,7 +21,8 @@ use crate::app::App;
 use crate::authority::Authority;
 use crate::create_job::{CREATE, CreateHandler};
 use crate::floods::Floods;
-use crate::listener::{Entrance, Tls, listen};
+use crate::listener::{Entrance, Tls, http, listen};
+use crate::operator_socket::OperatorSocket;
 use crate::upkeep::{Nudging, Upkeep};
 use crate::{Error, ErrorKind, Result, ServerSettings, routes};
 
@@ -93,13 +94,16 @@ impl Bound {
     /// point within `drain_secs`, and returns.
     ///
     /// # Errors
-    /// [`ErrorKind::Settings`] for lanes or leases that cannot work; [`ErrorKind::Authority`] when the keys of the authorization
-    /// server cannot be used; [`ErrorKind::Jobs`] when the job runner failed.
+    /// [`ErrorKind::Settings`] for lanes or leases that cannot work; [`ErrorKind::Listen`] when the operator's socket cannot be
+    /// made; [`ErrorKind::Authority`] when the keys of the authorization server cannot be used; [`ErrorKind::Jobs`] when the job
+    /// runner failed.
     pub async fn serve(
         self,
         components: Components,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<()> {
+        let socket = self.settings.operator_socket.as_deref();
+        let socket = socket.map(OperatorSocket::bind).transpose()?;
         let nudge = Arc::new(Notify::new());
         let runner = runner(&components, &self.settings, &nudge)?;
         let upkeep = Upkeep {
@@ -124,15 +128,24 @@ impl Bound {
                 _ = stop.stopped() => {}
             }
         };
-        let listening = listen(listener, entrance, answer, &*clock, stop.clone());
+        let conversing = (http(&entrance.settings), entrance.drain);
+        let operating = async {
+            if let Some(socket) = socket {
+                socket
+                    .listen(conversing, answer.clone(), &*clock, stop.clone())
+                    .await;
+            }
+        };
+        let listening = listen(listener, entrance, answer.clone(), &*clock, stop.clone());
         let reloading = async {
             if let Some(tls) = tls {
                 tls.watch(&*clock, stop.clone()).await;
             }
         };
-        let (ended, (), (), (), (), ()) = tokio::join!(
+        let (ended, (), (), (), (), (), ()) = tokio::join!(
             running,
             listening,
+            operating,
             upkeep.run(stop.clone()),
             app.authority.upkeep(stop.clone()),
             reloading,

@@ -35,6 +35,8 @@ pub struct ServerSettings {
     pub connections: ConnectionSettings,
     /// What each client and address may do in a minute and at a time.
     pub floods: FloodSettings,
+    /// Where the operator's Unix socket is made, if there is to be one. Default: none.
+    pub operator_socket: Option<PathBuf>,
     /// The public FHIR base, with `/fhir`, from which every URL in an answer is made. Default: `http://`, or with TLS `https://`, and
     /// the listener's address.
     pub base_url: Option<Url>,
@@ -104,6 +106,7 @@ impl Default for ServerSettings {
             transport: TransportSettings::default(),
             connections: ConnectionSettings::default(),
             floods: FloodSettings::default(),
+            operator_socket: None,
             base_url: None,
             headers: HeaderMode::default(),
             import_root: None,

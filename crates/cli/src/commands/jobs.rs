@@ -1,10 +1,11 @@
 //! `fhirhose jobs`: looks after the jobs of a running server.
 
 use super::print;
+use crate::operator_access::OperatorAccess;
 use crate::progress;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use fhirhose_client::{FetchPolicy, Http, HttpSettings, JobAction, Operator};
+use fhirhose_client::{JobAction, Operator};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -12,7 +13,8 @@ use std::process::ExitCode;
 /// Lists, shows, pauses, resumes and cancels jobs of a running server
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
-  fhirhose jobs list --state running
+  fhirhose jobs list --data store --state running
+  fhirhose jobs list --server https://example.org --token-file token
   fhirhose jobs show 0123456789abcdef0123456789abcdef
   fhirhose jobs pause 0123456789abcdef0123456789abcdef
   fhirhose jobs resume 0123456789abcdef0123456789abcdef --server http://127.0.0.1:9090
@@ -28,14 +30,8 @@ pub(crate) enum JobsCommand {
 /// Where the server is, and how to print.
 #[derive(Debug, Args)]
 struct Server {
-    /// The server, without /fhir
-    #[arg(
-        long,
-        env = "FHIRHOSE_SERVER",
-        default_value = "http://127.0.0.1:8080",
-        value_name = "URL"
-    )]
-    server: String,
+    #[command(flatten)]
+    access: OperatorAccess,
 
     /// Prints the server's JSON on stdout
     #[arg(long)]
@@ -146,11 +142,7 @@ impl List {
 
 impl Server {
     fn operator(&self) -> Result<Operator> {
-        let http = Http::new(&HttpSettings {
-            policy: FetchPolicy::for_own_urls(),
-            ..HttpSettings::default()
-        })?;
-        Ok(Operator::new(http, &self.server)?)
+        self.access.operator()
     }
 
     async fn act(&self, id: &str, action: JobAction) -> Result<()> {

@@ -6,6 +6,7 @@ mod imports;
 mod transport;
 
 use super::say;
+use crate::operator_access::OPERATOR_SOCKET;
 use crate::output_key::OutputKeyArgs;
 use crate::workspace::{self, WORKER};
 use anyhow::{Context, Result, bail};
@@ -46,6 +47,10 @@ pub(crate) struct Serve {
         value_name = "ADDR"
     )]
     listen: SocketAddr,
+
+    /// Where the operator's Unix socket is made [default: operator.sock in the data folder]
+    #[arg(long, env = "FHIRHOSE_OPERATOR_SOCKET", value_name = "PATH")]
+    operator_socket: Option<PathBuf>,
 
     /// The public FHIR base, with /fhir [default: from the listener]
     #[arg(long, env = "FHIRHOSE_BASE_URL", value_name = "URL")]
@@ -172,6 +177,7 @@ impl Serve {
             listen: self.listen,
             auth: self.authorization.settings()?,
             base_url: self.base_url.clone(),
+            operator_socket: Some(self.socket()),
             headers: match self.headers {
                 Headers::Strict => HeaderMode::Strict,
                 Headers::Default => HeaderMode::Default,
@@ -204,6 +210,11 @@ impl Serve {
         // After all that says who the clients are.
         self.imports.apply(&mut settings)?;
         Ok(settings)
+    }
+
+    fn socket(&self) -> PathBuf {
+        let own = || self.data.join(OPERATOR_SOCKET);
+        self.operator_socket.clone().unwrap_or_else(own)
     }
 
     /// Sets how much one request may ask for.
