@@ -1,6 +1,6 @@
 //! The command line: flags win over environment variables, these over `fhirhose.toml`.
 
-use crate::commands::{demo, export, generate, jobs, load, serve, store};
+use crate::commands::{client, demo, export, generate, jobs, load, serve, store};
 use crate::settings_file;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Export(export::Export),
     Serve(Box<serve::Serve>),
     #[command(subcommand)]
+    Client(client::ClientCommand),
+    #[command(subcommand)]
     Jobs(jobs::JobsCommand),
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -59,6 +61,7 @@ Examples:
   fhirhose serve --data store                          Bulk Data over HTTP at http://127.0.0.1:8080/fhir
   fhirhose export --data store --out files             straight to files, without HTTP
   fhirhose jobs list                                   the jobs of a running server
+  fhirhose client list --data store                    who may come in
 
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some lines were refused or an input was not read to its end;
 4 the data folder is held by another process; 5 no space left on the disk.";

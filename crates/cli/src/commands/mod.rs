@@ -1,5 +1,6 @@
 //! The subcommands, one a file.
 
+pub(crate) mod client;
 pub(crate) mod demo;
 pub(crate) mod export;
 pub(crate) mod generate;
@@ -21,6 +22,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Load(load) => runtime()?.block_on(load.run()),
         Command::Export(export) => runtime()?.block_on(export.run()),
         Command::Serve(serve) => runtime()?.block_on(serve.run()),
+        Command::Client(client) => runtime()?.block_on(client.run()),
         Command::Jobs(jobs) => runtime()?.block_on(jobs.run()),
         Command::Store(store) => runtime()?.block_on(store.run()),
     }

@@ -5,9 +5,12 @@
 )]
 
 mod at_rest;
+mod client;
+mod client_tokens;
 mod commands;
 mod export;
 mod jobs;
 mod kill;
 mod outbound;
+mod readme;
 mod sample;
