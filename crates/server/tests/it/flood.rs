@@ -141,23 +141,7 @@ async fn a_flood_of_everything_leaves_an_ordinary_client_served() {
         ask.text("application/x-www-form-urlencoded", assertion.clone())
     };
     let assertions = pour(&mut floods, &stop, huge);
-    // Heads that never end, from one address; and answers that nobody takes.
-    let (mut heads, mut takers) = (Vec::new(), Vec::new());
-    for _ in 0..200 {
-        let mut stream = connect(&server, "127.0.0.6").await;
-        let _ = stream
-            .write_all(b"GET /fhir/metadata HTTP/1.1\r\nHost: loc")
-            .await;
-        heads.push(stream);
-    }
-    for _ in 0..32 {
-        let mut stream = connect(&server, "127.0.0.7").await;
-        let request = format!(
-            "GET /fhir/Basic/b HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {flooder}\r\n\r\n"
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        takers.push(stream);
-    }
+    let (heads, takers) = held_open(&server, &flooder).await;
     let during = ordinary(&server).await;
     stop.store(true, Ordering::Relaxed);
     while let Some(ended) = floods.join_next().await {
@@ -176,6 +160,26 @@ async fn a_flood_of_everything_leaves_an_ordinary_client_served() {
     }
     assert!(closed(heads).await >= 200 - 128, "an address has 128 connections");
     drop(takers);
+}
+
+/// Opens connections whose heads never end, from one address, and ones whose answers nobody takes.
+async fn held_open(server: &Server, token: &str) -> (Vec<TcpStream>, Vec<TcpStream>) {
+    let (mut heads, mut takers) = (Vec::new(), Vec::new());
+    for _ in 0..200 {
+        let mut stream = connect(server, "127.0.0.6").await;
+        let _ = stream
+            .write_all(b"GET /fhir/metadata HTTP/1.1\r\nHost: loc")
+            .await;
+        heads.push(stream);
+    }
+    for _ in 0..32 {
+        let mut stream = connect(server, "127.0.0.7").await;
+        let request =
+            format!("GET /fhir/Basic/b HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        takers.push(stream);
+    }
+    (heads, takers)
 }
 
 /// How many of these connections the server has closed.
