@@ -4,6 +4,7 @@ use fhirhose_auth::Algorithm;
 use serde_json::{Value, json};
 
 use super::endpoints::Endpoints;
+use super::external::TokenEndpoint;
 
 /// Scopes that work for a client which is registered for them; each may be for one type instead of all.
 const SCOPES: &[&str] = &[
@@ -49,14 +50,27 @@ pub(crate) fn authorization_server(endpoints: &Endpoints, algorithms: &[Algorith
 }
 
 /// Makes `smart-configuration` of a server whose tokens come from elsewhere.
-pub(crate) fn external_configuration(token_url: &str) -> Value {
-    json!({
-        "token_endpoint": token_url,
-        "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+pub(crate) fn external_configuration(endpoint: &TokenEndpoint) -> Value {
+    let signs = |methods: &Vec<String>| methods.iter().any(|method| method == "private_key_jwt");
+    let is_smart = endpoint.methods.as_ref().is_none_or(signs);
+    let capabilities: Vec<&str> = CAPABILITIES
+        .iter()
+        .copied()
+        .filter(|name| is_smart || name.starts_with("permission-"))
+        .collect();
+    let mut document = json!({
+        "token_endpoint": endpoint.url,
         "grant_types_supported": ["client_credentials"],
-        "capabilities": CAPABILITIES,
+        "capabilities": capabilities,
         "code_challenge_methods_supported": ["S256"],
-    })
+    });
+    if let Some(methods) = &endpoint.methods {
+        document["token_endpoint_auth_methods_supported"] = json!(methods);
+    }
+    if let Some(algorithms) = &endpoint.algorithms {
+        document["token_endpoint_auth_signing_alg_values_supported"] = json!(algorithms);
+    }
+    document
 }
 
 /// Makes `oauth-protected-resource` (RFC 9728).

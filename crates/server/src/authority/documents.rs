@@ -109,7 +109,11 @@ impl<T> Documents<T> {
             }
         };
         let Some(document) = (self.read)(&body.bytes) else {
-            warn!(url, "a document of another server cannot be read");
+            let place = url.split(['?', '#']).next().unwrap_or_default();
+            warn!(
+                url = place,
+                "a document of another server cannot be read; keys have kty, kid and no private parts"
+            );
             return None;
         };
         let keep = match body.freshness {

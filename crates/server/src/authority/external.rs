@@ -48,6 +48,10 @@ pub(crate) struct IssuerMetadata {
     jwks_uri: Option<String>,
     #[serde(default)]
     token_endpoint: Option<String>,
+    #[serde(default)]
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    #[serde(default)]
+    token_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
 }
 
 /// The answer to an introspection (RFC 7662 §2.2).
@@ -137,12 +141,21 @@ impl External {
         &self.settings.issuer
     }
 
-    /// Where clients get tokens, if it was said or the issuer says it.
-    pub(crate) async fn token_url(&self) -> Option<String> {
-        if let Some(url) = &self.settings.token_url {
-            return Some(url.to_string());
-        }
-        self.metadata().await?.token_endpoint.clone()
+    /// What clients are told of where they get tokens, and how: as the issuer says it; where it was set, the issuer need not say it.
+    pub(crate) async fn token_endpoint(&self) -> Option<TokenEndpoint> {
+        let metadata = self.metadata().await;
+        let said = metadata
+            .as_ref()
+            .and_then(|metadata| metadata.token_endpoint.clone());
+        Some(TokenEndpoint {
+            url: self.configured_token_url().or(said)?,
+            methods: metadata
+                .as_ref()
+                .and_then(|said| said.token_endpoint_auth_methods_supported.clone()),
+            algorithms: metadata
+                .as_ref()
+                .and_then(|said| said.token_endpoint_auth_signing_alg_values_supported.clone()),
+        })
     }
 
     /// Where clients get tokens, as far as it was said.
@@ -154,7 +167,7 @@ impl External {
     pub(crate) async fn grant(&self, token: &str, challenge: &Challenge) -> Result<Grant, Problem> {
         let proved = match &self.settings.proof {
             TokenProof::Introspection { .. } => self.introspect(token).await?,
-            TokenProof::Discovered | TokenProof::Jwks(_) => self.verify(token).await,
+            TokenProof::Discovered | TokenProof::Jwks(_) => self.verify(token).await?,
         };
         let proved = proved.ok_or_else(|| challenge.invalid_token())?;
         let id = ClientId::parse(&proved.client);
@@ -195,24 +208,36 @@ impl External {
     }
 
     /// Proves a token by its signature.
-    async fn verify(&self, token: &str) -> Option<Proved> {
-        let jws = Jws::parse(token).ok()?;
-        let (kid, algorithm) = (jws.kid()?, jws.algorithm());
-        let url = match &self.settings.proof {
-            TokenProof::Jwks(url) => url.to_string(),
-            _ => self.metadata().await?.jwks_uri.clone()?,
+    ///
+    /// # Errors
+    /// 503 when the issuer's keys cannot be had: the token may be good.
+    async fn verify(&self, token: &str) -> Result<Option<Proved>, Problem> {
+        let Ok(jws) = Jws::parse(token) else {
+            return Ok(None);
         };
-        let keys = self
-            .keys
-            .get(&url, |keys| keys.choose(kid, algorithm).is_ok())
-            .await?;
-        let token = AccessToken::verify(token, &keys, &self.rules, self.now()).ok()?;
-        Some(Proved {
+        let Some(kid) = jws.kid() else {
+            return Ok(None);
+        };
+        let has = |keys: &Jwks| keys.choose(kid, jws.algorithm()).is_ok();
+        let keys = match self.keys_url().await {
+            Some(url) => self.keys.get(&url, has).await,
+            None => None,
+        };
+        let keys = keys.ok_or_else(away)?;
+        let verified = AccessToken::verify(token, &keys, &self.rules, self.now());
+        Ok(verified.ok().map(|token| Proved {
             client: token.client,
             scopes: token.scopes,
             issued: Some(token.issued),
             expires: token.expires,
-        })
+        }))
+    }
+
+    async fn keys_url(&self) -> Option<String> {
+        match &self.settings.proof {
+            TokenProof::Jwks(url) => Some(url.to_string()),
+            _ => self.metadata().await?.jwks_uri.clone(),
+        }
     }
 
     /// Gives what the issuer tells of itself, if that is of this issuer indeed (RFC 8414 §3.3).
@@ -261,7 +286,6 @@ impl External {
         else {
             return Ok(None);
         };
-        let away = || Problem::transient("the authorization server does not answer; try again");
         let http = self.http.as_ref().ok_or_else(away)?;
         let form = Serializer::new(String::new())
             .append_pair("token", token)
@@ -319,4 +343,17 @@ impl External {
     fn now(&self) -> Instant {
         Instant::from_micros(self.store.clock().now().as_micros())
     }
+}
+
+/// What clients are told of the issuer's token endpoint; what the issuer does not say is not said.
+pub(crate) struct TokenEndpoint {
+    pub(crate) url: String,
+    /// How clients prove who they are there.
+    pub(crate) methods: Option<Vec<String>>,
+    /// How they may sign for it.
+    pub(crate) algorithms: Option<Vec<String>>,
+}
+
+fn away() -> Problem {
+    Problem::transient("the authorization server that gives the tokens does not answer; try again")
 }

@@ -1,7 +1,7 @@
 //! Who asks: [`Authority`] turns the credentials of a request into a [`Grant`].
 //!
-//! `external.rs` takes tokens of another authorization server. `smart.rs` is the authorization server inside this one. All that it has to remember lies in the store: the key that signs tokens, the
-//! clients, and the assertions that were used.
+//! `smart.rs` is the authorization server inside this one. All that it has to remember lies in the store: the key that signs tokens, the
+//! clients, and the assertions that were used. `external.rs` takes tokens of another authorization server.
 
 mod assertion_limits;
 mod bearer;
@@ -135,12 +135,12 @@ impl Authority {
                 &smart.settings().algorithms,
             ))),
             Source::External(external) => {
-                let url = external.token_url().await.ok_or_else(|| {
+                let endpoint = external.token_endpoint().await.ok_or_else(|| {
                     Problem::transient(
                         "the authorization server does not say where its tokens are; try again",
                     )
                 })?;
-                Ok(Some(discovery::external_configuration(&url)))
+                Ok(Some(discovery::external_configuration(&endpoint)))
             }
         }
     }

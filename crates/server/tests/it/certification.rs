@@ -1,5 +1,5 @@
 //! The public certification suites' tests of kick-off, status and download, done as they do them: each level in turn, by GET and
-//! by POST, with just the headers that they send. Comments have the titles of the suites' tests; those about tokens are not here.
+//! by POST, with just the headers that they send. Comments have the titles of the suites' tests; those about tokens are in `certification_tokens.rs`.
 
 use fhirhose_fhir::instant::Instant;
 use hyper::Method;

@@ -26,7 +26,7 @@ impl Accepting {
         let key = SigningKey::generate(Algorithm::Es384).expect("a key");
         issuer.put("/keys", key.to_jwks().to_json().to_string(), &[]);
         let metadata = json!({"issuer": issuer.url(""), "jwks_uri": issuer.url("/keys"),
-            "token_endpoint": issuer.url("/token")});
+            "token_endpoint": issuer.url("/token"), "token_endpoint_auth_methods_supported": ["client_secret_basic"]});
         issuer.put("/.well-known/openid-configuration", metadata.to_string(), &[]);
         let mut external = ExternalSettings::new(issuer.url(""));
         change(&mut external, &issuer);
@@ -156,7 +156,7 @@ async fn metadata_of_another_issuer_counts_for_nothing() {
     .await;
     accepting.register("system/Patient.rs").await;
     let claims = accepting.claims();
-    accepting.ask("/fhir/Patient/p1", &claims).await.refusal(401);
+    accepting.ask("/fhir/Patient/p1", &claims).await.refusal(503);
     let document = accepting
         .server
         .get("/fhir/.well-known/smart-configuration")
@@ -173,6 +173,14 @@ async fn clients_are_told_where_the_issuer_gives_tokens_a_01() {
         .await
         .json();
     assert_eq!(document["token_endpoint"], accepting.issuer.url("/token"));
+    assert_eq!(
+        document["token_endpoint_auth_methods_supported"],
+        json!(["client_secret_basic"])
+    );
+    assert_eq!(
+        document["capabilities"],
+        json!(["permission-v1", "permission-v2"])
+    );
     let resource = accepting
         .server
         .get("/.well-known/oauth-protected-resource/fhir")

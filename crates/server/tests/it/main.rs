@@ -8,6 +8,7 @@ mod at_rest;
 mod binary;
 mod bundle;
 mod certification;
+mod certification_tokens;
 mod client_keys;
 mod clients;
 mod cohort;

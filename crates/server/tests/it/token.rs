@@ -8,6 +8,8 @@ use fhirhose_auth::AssertionClaims;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_jobs::testing::ManualClock;
 use fhirhose_jobs::{Clock, SystemClock, Timestamp};
+use fhirhose_server::{AuthSettings, SmartSettings};
+use fhirhose_store::catalog::RecordKind;
 use fhirhose_store::{DataFolder, Holder, OpenMode, Store, StoreSettings};
 use hyper::Method;
 use serde_json::{Value, json};
@@ -247,6 +249,43 @@ async fn a_restart_forgets_neither_used_assertions_nor_tokens() {
     assert_eq!(other.status, 200, "{}", other.text());
 }
 
+/// what has ended is forgotten, and while there is no room no token is given: one that is used twice would do harm, one that is
+/// asked for again does none.
+#[tokio::test]
+async fn used_assertions_are_forgotten_after_their_end_and_bounded() {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000)));
+    let shared: Arc<dyn Clock> = clock.clone();
+    let store = Store::in_memory(shared, StoreSettings::default()).expect("a store");
+    let server = Server::smart_over(store, |settings| {
+        settings.auth = AuthSettings::Smart(SmartSettings {
+            used_assertions_max: 2,
+            ..SmartSettings::default()
+        });
+    })
+    .await;
+    let reader = server.register("reader", "system/Patient.rs").await;
+    for _ in 0..2 {
+        server.token_of(&reader, "system/Patient.rs").await;
+    }
+    let full = server.request_token(&reader, "system/Patient.rs").await;
+    assert_eq!(full.status, 503);
+    assert_eq!(full.json()["error"], "temporarily_unavailable");
+    assert!(full.has("retry-after"));
+    clock.advance(Duration::from_secs(362));
+    let catalog = server.store.catalog();
+    while !catalog
+        .records(RecordKind::UsedAssertion, None, 10)
+        .await
+        .unwrap()
+        .is_empty()
+    {
+        tokio::task::yield_now().await;
+    }
+    while server.request_token(&reader, "system/Patient.rs").await.status != 200 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// A client's own limit shortens its tokens and never lengthens them.
 #[tokio::test]
 async fn a_clients_tokens_live_no_longer_than_it_and_the_server_say() {
@@ -407,7 +446,7 @@ async fn the_statement_names_the_token_endpoint_where_there_is_one_a_05() {
 
 #[tokio::test]
 async fn settings_that_make_no_sense_are_refused() {
-    use fhirhose_server::{AuthSettings, ErrorKind, ServerSettings, SmartSettings, bind};
+    use fhirhose_server::{ErrorKind, ServerSettings, bind};
     for change in [
         (|smart| smart.token_secs = 3_601) as fn(&mut SmartSettings),
         |smart| smart.token_secs = 0,

@@ -422,12 +422,10 @@ async fn check(rows: &[Row]) {
         assert_eq!(answer.header("cache-control"), "no-store", "{name}");
         let said = answer.json();
         assert_eq!(said["error"], *error, "{name}: {said}");
-        assert!(
-            said["error_description"]
-                .as_str()
-                .is_some_and(|text| !text.is_empty()),
-            "{name}"
-        );
+        // RFC 6749 §5.2 allows neither quotes nor anything beyond ASCII.
+        let is_allowed = |letter: char| matches!(letter, ' '..='~') && !['"', '\\'].contains(&letter);
+        let text = said["error_description"].as_str().unwrap_or_default();
+        assert!(!text.is_empty() && text.chars().all(is_allowed), "{name}: {text}");
         assert_eq!(said.get("access_token"), None, "{name}");
     }
     let still_good = table.send(&table.request()).await;
