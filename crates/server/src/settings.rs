@@ -62,6 +62,11 @@ pub struct ServerSettings {
     /// What the requests of all kept jobs come to, in bytes, after which further kick-offs get 429 until some have expired: they are
     /// all looked at whenever a job is chosen. Default: 256 MiB.
     pub jobs_request_bytes_max: usize,
+    /// Jobs of one client that are kept, ended ones too; its further kick-offs get 429 until some have expired or it has deleted
+    /// them, so that no client uses up the room of all. Default: 2,500.
+    pub jobs_kept_per_client_max: usize,
+    /// What the requests of all kept jobs of one client come to, in bytes, after which its further kick-offs get 429. Default: 64 MiB.
+    pub jobs_request_bytes_per_client_max: usize,
     /// How long a job runs before it gives its place to one that waits, in seconds; doubled each time. Default: 5.
     pub turn_secs: u64,
     /// The longest such turn, in seconds. Default: 60.
@@ -118,6 +123,8 @@ impl Default for ServerSettings {
             jobs_live_max: 500,
             jobs_kept_max: 10_000,
             jobs_request_bytes_max: 256 << 20,
+            jobs_kept_per_client_max: 2_500,
+            jobs_request_bytes_per_client_max: 64 << 20,
             turn_secs: 5,
             turn_secs_max: 60,
             retry_after_secs_max: 30,
@@ -167,6 +174,11 @@ impl ServerSettings {
             ("jobs_live_max", self.jobs_live_max as u64),
             ("jobs_kept_max", self.jobs_kept_max as u64),
             ("jobs_request_bytes_max", self.jobs_request_bytes_max as u64),
+            ("jobs_kept_per_client_max", self.jobs_kept_per_client_max as u64),
+            (
+                "jobs_request_bytes_per_client_max",
+                self.jobs_request_bytes_per_client_max as u64,
+            ),
             ("turn_secs", self.turn_secs),
             ("retry_after_secs_max", self.retry_after_secs_max),
             ("retention_secs", self.retention_secs),

@@ -82,6 +82,10 @@ pub(crate) struct Serve {
     #[arg(long, env = "FHIRHOSE_JOBS_KEPT_MAX", value_name = "JOBS")]
     jobs_kept_max: Option<usize>,
 
+    /// Jobs of one client that are kept, finished ones too; its further kick-offs get 429
+    #[arg(long, env = "FHIRHOSE_CLIENT_JOBS_KEPT_MAX", value_name = "JOBS")]
+    client_jobs_kept_max: Option<usize>,
+
     /// How long after its kick-off an export answers 202 at least, in milliseconds, for certification suites that ask once
     #[arg(long, env = "FHIRHOSE_STATUS_HOLD_MILLIS", value_name = "MILLISECONDS")]
     status_hold_millis: Option<u64>,
@@ -232,6 +236,7 @@ impl Serve {
         set(&mut settings.jobs_live_per_client_max, self.client_jobs_max);
         set(&mut settings.jobs_live_max, self.jobs_max);
         set(&mut settings.jobs_kept_max, self.jobs_kept_max);
+        set(&mut settings.jobs_kept_per_client_max, self.client_jobs_kept_max);
         set(&mut settings.exports_parallel, self.exports_parallel);
         settings.status_hold_millis = self.status_hold_millis.unwrap_or(settings.status_hold_millis);
         settings.turn_secs = self.turn_secs.unwrap_or(settings.turn_secs);

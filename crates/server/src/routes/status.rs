@@ -31,13 +31,28 @@ pub(super) async fn check_room(app: &App, grant: &Grant, kind: &str) -> Result<(
     let jobs = app.store.catalog().jobs(&JobFilter::default()).await?;
     let asked: Vec<&JobRecord> = jobs.iter().filter(|job| job.kind != MAINTENANCE).collect();
     let count = |counts: &dyn Fn(&JobRecord) -> bool| asked.iter().filter(|job| counts(job)).count();
+    let request_bytes = |counts: &dyn Fn(&JobRecord) -> bool| {
+        let counted = asked.iter().filter(|job| counts(job));
+        counted.map(|job| job.spec.len()).sum::<usize>()
+    };
+    let is_own = |job: &JobRecord| job.owner == *client;
     let is_live = |job: &JobRecord| !job.state.is_ended();
     let waits = |job: &JobRecord| job.state == JobState::Queued && job.kind == kind;
     let limits = [
         (
-            count(&|job| is_live(job) && job.owner == *client),
+            count(&|job| is_live(job) && is_own(job)),
             own_max.unwrap_or(settings.jobs_live_per_client_max),
             "jobs of this client are waiting or running already",
+        ),
+        (
+            count(&is_own),
+            settings.jobs_kept_per_client_max,
+            "jobs of this client are kept already; delete those that are no longer needed",
+        ),
+        (
+            request_bytes(&is_own),
+            settings.jobs_request_bytes_per_client_max,
+            "bytes of this client's requests are kept with jobs already; delete those that are no longer needed",
         ),
         (
             count(&waits),
@@ -55,7 +70,7 @@ pub(super) async fn check_room(app: &App, grant: &Grant, kind: &str) -> Result<(
             "jobs are kept already; delete those that are no longer needed",
         ),
         (
-            asked.iter().map(|job| job.spec.len()).sum::<usize>(),
+            request_bytes(&|_| true),
             settings.jobs_request_bytes_max,
             "bytes of requests are kept with jobs already; delete those that are no longer needed",
         ),

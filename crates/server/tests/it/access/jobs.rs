@@ -158,3 +158,60 @@ async fn a_cursor_is_good_for_its_own_client_alone() {
         assert_eq!(page["total"], json!(null));
     }
 }
+
+/// K-43: the room for jobs is everybody's, and no client can use it up for the others, not even by jobs that have ended.
+#[tokio::test]
+async fn a_client_that_keeps_many_jobs_leaves_room_for_others_k_43() {
+    let server = Server::smart_with(|settings| {
+        settings.jobs_kept_per_client_max = 2;
+        settings.jobs_request_bytes_per_client_max = 20_000;
+    })
+    .await;
+    let export = async |token: &str| {
+        let ask = server
+            .ask(Method::GET, "/fhir/$export?_type=Patient")
+            .asynchronous();
+        ask.bearer(token).send().await
+    };
+    let hoarder = server.register("hoarder", "system/Patient.rs").await;
+    let hoarder = server.token_of(&hoarder, "system/Patient.rs").await;
+    let other = server.register("other", "system/Patient.rs").await;
+    let other = server.token_of(&other, "system/Patient.rs").await;
+    let first = export(&hoarder).await.header("content-location").to_owned();
+    assert_eq!(export(&hoarder).await.status, 202);
+    let refusal = export(&hoarder).await;
+    assert!(refusal.refusal(429).contains("of this client are kept"));
+    assert_eq!(export(&other).await.status, 202);
+    // Deleting makes room once the files are gone.
+    let deleted = server.ask(Method::DELETE, &first).bearer(&hoarder).send().await;
+    assert_eq!(deleted.status, 202);
+    while export(&hoarder).await.status == 429 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// K-43: the same for what its requests come to.
+#[tokio::test]
+async fn a_client_with_long_requests_leaves_room_for_others_k_43() {
+    let server = Server::smart_with(|settings| settings.jobs_request_bytes_per_client_max = 20_000).await;
+    let export = async |token: &str| {
+        let filter = format!("Patient?name={}", "x".repeat(12_000));
+        let target = format!(
+            "/fhir/$export?_type=Patient&_typeFilter={}",
+            filter.replace('?', "%3F")
+        );
+        let ask = server.ask(Method::GET, &target).asynchronous();
+        ask.bearer(token).send().await
+    };
+    let hoarder = server.register("hoarder", "system/Patient.rs").await;
+    let hoarder = server.token_of(&hoarder, "system/Patient.rs").await;
+    let other = server.register("other", "system/Patient.rs").await;
+    let other = server.token_of(&other, "system/Patient.rs").await;
+    let mut taken = 0;
+    while export(&hoarder).await.status == 202 {
+        taken += 1;
+    }
+    assert!((1..=2).contains(&taken), "{taken}");
+    assert!(export(&hoarder).await.refusal(429).contains("requests"));
+    assert_eq!(export(&other).await.status, 202);
+}
