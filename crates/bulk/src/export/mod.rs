@@ -42,7 +42,7 @@ pub use estimate::{Estimate, Rate, TypeEstimate, estimate};
 pub use handler::ExportHandler;
 pub use holding::ExportReach;
 pub use pages::ExportPages;
-pub use patients::{PatientFault, drop_patient_faults, patient_faults};
+pub use patients::{PatientFault, drop_patient_faults, filters_decide, patient_faults};
 pub use result::{ExportPage, ExportResult, FileKind, ResultFile};
 pub use settings::ExportSettings;
 pub use spec::{EXPORT, ExportSpec, FILE_BYTES_MAX, GroupJoiners, Target, submit_export};

@@ -95,8 +95,12 @@ pub fn drop_patient_faults(request: &mut ExportRequest, faults: &[PatientFault])
     }
 }
 
-/// Whether filters decide about the members of a Group; `false` for one that is not there.
-pub(super) async fn filters_decide(store: &Store, group: &Id) -> Result<bool> {
+/// Whether filters decide about the members of a Group, so that only an export of it finds out who they are; `false` for one that is
+/// not there.
+///
+/// # Errors
+/// What the store gives.
+pub async fn filters_decide(store: &Store, group: &Id) -> Result<bool> {
     let stop = StopSignal::new();
     let reading = reading(store, &stop).await?;
     Ok(Groups::read(reading, group)

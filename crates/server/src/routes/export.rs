@@ -2,13 +2,15 @@
 
 use fhirhose_auth::Grant;
 use fhirhose_bulk::export::{
-    EXPORT, ExportSpec, PatientFault, Target, drop_patient_faults, patient_faults, submit_export,
+    EXPORT, ExportSpec, PatientFault, Target, drop_patient_faults, filters_decide, patient_faults,
+    submit_export,
 };
 use fhirhose_fhir::accept::FhirJson;
 use fhirhose_fhir::export_request::{ExportLevel, ExportRequest, KickOff, Wire};
 use fhirhose_fhir::outcome::{Issue, IssueCode, OperationOutcome};
 use fhirhose_fhir::prefer::Handling;
 use fhirhose_store::Store;
+use hyper::StatusCode;
 use hyper::header::HeaderName;
 
 use super::dry_run;
@@ -73,6 +75,7 @@ async fn kick_off(call: Call, level: ExportLevel, wire: Wire) -> Answer {
     let (app, handling) = (call.app.clone(), call.preferences().handling);
     let mut request = request(call, level, wire).await?;
     let granted_types = rights.exported_types(&request)?;
+    check_cohort(&app.store, &request, rights.grant()).await?;
     check_patients(&app.store, &mut request, (handling, rights.grant())).await?;
     let (separate_status, is_dry_run) = (request.separate_status, request.dry_run);
     let spec = ExportSpec {
@@ -114,6 +117,20 @@ async fn request(call: Call, level: ExportLevel, wire: Wire) -> Result<ExportReq
         return Ok(kick_off.read_body(&call.json_body().await?)?);
     }
     Ok(kick_off.read_query(call.query())?)
+}
+
+/// Refuses what would tell a client that is held to its Groups of others than their members: who is in a cohort is known only once it
+/// is exported, so an estimate counts all patients, and a patient who is not there is told apart from one who is not in it.
+async fn check_cohort(store: &Store, request: &ExportRequest, grant: &Grant) -> Result<(), Problem> {
+    let tells = request.dry_run || request.patients.is_some();
+    let ExportLevel::Group(group) = &request.level else {
+        return Ok(());
+    };
+    if !(tells && grant.is_held_to_groups() && filters_decide(store, group).await?) {
+        return Ok(());
+    }
+    let text = "patient and _dryRun are not for a client that is held to certain Groups where filters decide who is in the Group";
+    Err(Problem::new(StatusCode::FORBIDDEN, IssueCode::Forbidden, text))
 }
 
 /// Refuses patients that do not exist or are not in the Group, each by name, or leaves them out and says so (spec §1.3 `patient`).

@@ -181,3 +181,32 @@ async fn no_route_opens_anything_else_to_a_held_client_k_10() {
         }
     }
 }
+
+/// K-10: who is in a cohort is known only once it is exported; until then nothing is told by which others could be counted or found.
+#[tokio::test]
+async fn a_cohort_tells_a_held_client_of_nobody_but_its_members_k_10() {
+    let mut server = populated().await;
+    become_client(&mut server, ("author", "system/*.cruds"), |_| ()).await;
+    let filter = json!({"url": "http://hl7.org/fhir/uv/bulkdata/StructureDefinition/member-filter",
+        "valueExpression": {"language": "application/x-fhir-query", "expression": "Patient?gender=female"}});
+    let cohort = json!({"resourceType": "Group", "id": "g1", "type": "person", "actual": false, "name": "Women",
+        "modifierExtension": [filter]});
+    assert_eq!(server.put(&cohort).await.status, 200);
+    become_client(&mut server, ("held", SCOPES), only(&["g1"])).await;
+    server
+        .kick_off("Group/g1/$export?_dryRun=true")
+        .await
+        .refusal(403);
+    for prefer in ["respond-async", "respond-async, handling=lenient"] {
+        let ask = |patient: &str| {
+            let body = json!({"resourceType": "Parameters", "parameter": [{"name": "patient", "valueReference": {"reference": format!("Patient/{patient}")}}]});
+            let ask = server.ask(Method::POST, "/fhir/Group/g1/$export").json(&body);
+            ask.header("accept", "application/fhir+json")
+                .header("prefer", prefer)
+        };
+        let (stranger, nobody) = (ask("p2").send().await, ask("p3").send().await);
+        assert_eq!(stranger.refusal(403), nobody.refusal(403));
+    }
+    let found = server.exported("Group/g1/$export?_type=Patient").await;
+    assert_eq!(found, names(&["Patient/p1"]));
+}
