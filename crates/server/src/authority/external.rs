@@ -21,8 +21,8 @@ use url::form_urlencoded::Serializer;
 use super::bearer::Challenge;
 use super::documents::Documents;
 use super::endpoints::Endpoints;
-use super::registered;
 use super::settings::{ExternalSettings, TokenProof, UnregisteredClients};
+use super::{Registration, registered};
 use crate::problem::Problem;
 
 /// The longest answer to an introspection, in bytes.
@@ -171,12 +171,17 @@ impl External {
         };
         let proved = proved.ok_or_else(|| challenge.invalid_token())?;
         let id = ClientId::parse(&proved.client);
-        let client = match &id {
+        let registration = match &id {
             Some(id) => registered(&self.store, id).await?,
-            None => None,
+            None => Registration::Nobody,
         };
-        let Some(client) = client else {
-            return self.unregistered(proved).ok_or_else(|| challenge.invalid_token());
+        let client = match registration {
+            Registration::Client(client) => *client,
+            Registration::Nobody => {
+                return self.unregistered(proved).ok_or_else(|| challenge.invalid_token());
+            }
+            // It may be narrowed, or revoked.
+            Registration::Unreadable => return Err(challenge.invalid_token()),
         };
         let is_from_before = match (client.tokens_from, proved.issued) {
             (Some(from), Some(issued)) => issued < from,

@@ -200,14 +200,36 @@ impl Authority {
     }
 }
 
+/// What is registered under an id.
+enum Registration {
+    Nobody,
+    /// Somebody of whom nothing can be read; lets nobody in.
+    Unreadable,
+    Client(Box<Client>),
+}
+
+impl Registration {
+    /// The client, if one can be read.
+    fn client(self) -> Option<Client> {
+        match self {
+            Self::Client(client) => Some(*client),
+            Self::Nobody | Self::Unreadable => None,
+        }
+    }
+}
+
 /// Reads the registration of a client.
-async fn registered(store: &Store, id: &ClientId) -> fhirhose_store::Result<Option<Client>> {
+async fn registered(store: &Store, id: &ClientId) -> fhirhose_store::Result<Registration> {
     let record = store
         .catalog()
         .record(RecordKind::Client, id.as_str().as_bytes())
         .await?;
-    // A record that cannot be read lets nobody in.
-    Ok(record.and_then(|text| serde_json::from_slice(&text).ok()))
+    Ok(match record {
+        None => Registration::Nobody,
+        Some(text) => serde_json::from_slice(&text).map_or(Registration::Unreadable, |client| {
+            Registration::Client(Box::new(client))
+        }),
+    })
 }
 
 /// The scopes that mean something here: all but those of operations that there are not.

@@ -221,7 +221,7 @@ impl Smart {
     /// Gives a client that may come in.
     async fn client(&self, id: &str) -> Result<Client, Problem> {
         let id = ClientId::parse(id).ok_or_else(unknown)?;
-        let client = registered(&self.store, &id).await?.ok_or_else(unknown)?;
+        let client = registered(&self.store, &id).await?.client().ok_or_else(unknown)?;
         match client.standing(self.now()) {
             Standing::Active => Ok(client),
             Standing::Expired | Standing::Revoked => Err(unknown()),
@@ -315,7 +315,7 @@ impl Smart {
         let Some(id) = ClientId::parse(&token.client) else {
             return Ok(None);
         };
-        let Some(client) = registered(&self.store, &id).await? else {
+        let Some(client) = registered(&self.store, &id).await?.client() else {
             return Ok(None);
         };
         let is_from_before = client.tokens_from.is_some_and(|from| token.issued < from);

@@ -5,6 +5,7 @@ use fhirhose_fhir::instant::Instant;
 use fhirhose_server::{
     AuthSettings, ExternalSettings, Secret, ServerSettings, TokenProof, UnregisteredClients,
 };
+use fhirhose_store::catalog::{RecordExpect, RecordKind};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -144,6 +145,25 @@ async fn clients_that_are_not_registered_come_in_where_settings_say_so() {
     claims["client_id"] = json!("x".repeat(1_000));
     accepting.ask("/fhir/Patient/p1", &claims).await.refusal(401);
     assert_eq!(accepting.issuer.asked("/keys").len(), 1);
+}
+
+/// A registration that cannot be read may say less than the token, or that its client is revoked.
+#[tokio::test]
+async fn a_registration_that_cannot_be_read_lets_nobody_in() {
+    let accepting = Accepting::new(|settings, _| settings.unregistered = UnregisteredClients::Any).await;
+    assert_eq!(
+        accepting
+            .ask("/fhir/Patient/p1", &accepting.claims())
+            .await
+            .status,
+        404
+    );
+    let catalog = accepting.server.store.catalog();
+    let record = br#"{"id":"reader","scopes":"system/NewerType.rs","revoked":"2026-01-01T00:00:00Z"}"#;
+    let put = catalog.put_record(RecordKind::Client, b"reader", record, RecordExpect::Any);
+    put.await.expect("the store answers");
+    let answer = accepting.ask("/fhir/Patient/p1", &accepting.claims()).await;
+    answer.refusal(401);
 }
 
 /// Metadata that names another issuer is somebody else's, and its keys count for nothing.
