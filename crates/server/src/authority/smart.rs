@@ -147,9 +147,11 @@ impl Smart {
         let Some(asked) = form.sent("scope") else {
             return Err(invalid_request("the parameter scope is missing"));
         };
+        // Whoever shuts out the keys of a client shuts out what is being issued by them: fetching keys takes its time.
+        let began = self.now();
         let client = self.authenticate(form, &[]).await?;
         let scopes = granted(asked, &client)?;
-        self.issue(&client, scopes)
+        self.issue(&client, scopes, began)
     }
 
     /// Finds out which client a form is from, by its assertion.
@@ -266,13 +268,12 @@ impl Smart {
         }
     }
 
-    /// Makes a token.
-    fn issue(&self, client: &Client, scopes: Scopes) -> Result<Value, Problem> {
+    /// Makes a token, as of the instant at which it was asked for.
+    fn issue(&self, client: &Client, scopes: Scopes, issued: Instant) -> Result<Value, Problem> {
         let secs = client
             .limits
             .token_secs
             .map_or(self.settings.token_secs, |own| own.min(self.settings.token_secs));
-        let now = self.now();
         let life = i64::try_from(secs).unwrap_or(i64::MAX).saturating_mul(1_000_000);
         let mut id = [0; 16];
         self.entropy.fill(&mut id);
@@ -280,8 +281,8 @@ impl Smart {
             issuer: self.token_rules.issuer.clone(),
             client: client.id.to_string(),
             audience: self.token_rules.audience.clone(),
-            issued: now,
-            expires: Instant::from_micros(now.micros().saturating_add(life)),
+            issued,
+            expires: Instant::from_micros(self.now().micros().saturating_add(life)),
             id: u128::from_be_bytes(id).to_string(),
             scopes,
         };

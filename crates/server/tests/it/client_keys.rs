@@ -5,6 +5,7 @@ use fhirhose_fhir::instant::Instant;
 use fhirhose_jobs::testing::ManualClock;
 use fhirhose_jobs::{Clock, Timestamp};
 use fhirhose_store::{Store, StoreSettings};
+use hyper::Method;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -182,4 +183,31 @@ async fn one_fetch_serves_all_who_wait_for_it() {
     let answers = futures::future::join_all(asking).await;
     assert!(answers.iter().all(|answer| answer.status == 200));
     assert_eq!(hosted.elsewhere.asked(PATH).len(), 1);
+}
+
+/// A key that is shut out while a token is made with it opens nothing: its keys' server may take its time.
+#[tokio::test]
+async fn a_token_that_was_asked_for_before_keys_were_changed_is_worth_nothing() {
+    let hosted = Hosted::new(&[]).await;
+    let held = hosted.elsewhere.hold().await;
+    let ask = async { hosted.ask(&hosted.key, None).await };
+    let change = async {
+        while hosted.elsewhere.asked(PATH).is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        hosted.clock.advance(Duration::from_secs(1));
+        let mut changed = client("hosted", "system/*.rs", &other_key());
+        changed.tokens_from = Some(Instant::from_micros(hosted.clock.now().as_micros()));
+        put_client(&hosted.server.store, &changed).await;
+        hosted.clock.advance(Duration::from_secs(1));
+        drop(held);
+    };
+    let (answer, ()) = tokio::join!(ask, change);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let token = answer.json()["access_token"]
+        .as_str()
+        .expect("a token")
+        .to_owned();
+    let read = hosted.server.ask(Method::GET, "/fhir/Patient/p1").bearer(&token);
+    read.send().await.refusal(401);
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
 /// A request that came in: its first line and headers, and its body.
 #[derive(Debug, Clone)]
@@ -32,6 +33,7 @@ struct State {
 pub(crate) struct Elsewhere {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
+    gate: Arc<RwLock<()>>,
 }
 
 impl Elsewhere {
@@ -39,17 +41,23 @@ impl Elsewhere {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let state = Arc::<Mutex<State>>::default();
-        let shared = Arc::clone(&state);
+        let gate = Arc::<RwLock<()>>::default();
+        let (shared, passed) = (Arc::clone(&state), Arc::clone(&gate));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(answer(stream, Arc::clone(&shared)));
+                tokio::spawn(answer(stream, Arc::clone(&shared), Arc::clone(&passed)));
             }
         });
-        Self { address, state }
+        Self { address, state, gate }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// Answers nothing as long as what is given lives; requests come in.
+    pub(crate) async fn hold(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.gate).write_owned().await
     }
 
     /// Answers 200 with JSON at a path from now on.
@@ -77,7 +85,7 @@ impl Elsewhere {
     }
 }
 
-async fn answer(mut stream: TcpStream, state: Arc<Mutex<State>>) {
+async fn answer(mut stream: TcpStream, state: Arc<Mutex<State>>, gate: Arc<RwLock<()>>) {
     let Some(asked) = read(&mut stream).await else {
         return;
     };
@@ -87,6 +95,7 @@ async fn answer(mut stream: TcpStream, state: Arc<Mutex<State>>) {
         state.asked.push(asked);
         state.pages.iter().find(|page| page.path == path).cloned()
     };
+    drop(gate.read().await);
     let page = page.unwrap_or(Page {
         status: 404,
         ..Page::default()
