@@ -130,6 +130,7 @@ fn verdicts(small: &Figures, large: Option<&Figures>) -> Vec<Verdict> {
         ),
     ];
     verdicts.extend(verdicts_on_parameters(small));
+    verdicts.push(verdict_on_floods(small));
     if let Some(large) = large {
         let grown = large.peak() as f64 / small.peak() as f64;
         verdicts.push((
@@ -152,6 +153,16 @@ fn verdicts(small: &Figures, large: Option<&Figures>) -> Vec<Verdict> {
         ));
     }
     verdicts
+}
+
+/// How much slower an ordinary client is served during a flood.
+fn verdict_on_floods(small: &Figures) -> Verdict {
+    (
+        "99th percentile of a client during a flood, as times the quiet",
+        small.of("flood").wall_secs / small.of("quiet").wall_secs,
+        50.0,
+        false,
+    )
 }
 
 /// What the parameters of an export cost, held against the plain export of the same run.
