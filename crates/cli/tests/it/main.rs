@@ -12,6 +12,7 @@ mod commands;
 mod export;
 mod jobs;
 mod kill;
+mod listen;
 mod outbound;
 mod readme;
 mod sample;
