@@ -9,6 +9,7 @@ use fhirhose_auth::{
 };
 use fhirhose_fhir::instant::Instant as FhirInstant;
 use fhirhose_jobs::{Clock, SystemClock, SystemEntropy};
+use fhirhose_server::audit::MemoryFiles;
 use fhirhose_server::{AuthSettings, Components, FloodSettings, ServerSettings, SmartSettings};
 use fhirhose_store::catalog::{RecordExpect, RecordKind};
 use fhirhose_store::{Store, StoreSettings};
@@ -61,6 +62,7 @@ pub(crate) async fn measured(is_flooded: bool) -> Result<Measured> {
         fetch: None,
         http: None,
         entropy: Arc::new(SystemEntropy),
+        audit: Arc::new(MemoryFiles::default()),
     };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(bound.serve(components, async {

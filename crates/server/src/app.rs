@@ -9,6 +9,7 @@ use fhirhose_store::Store;
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 
 use crate::ServerSettings;
+use crate::audit::Audit;
 use crate::authority::Authority;
 use crate::floods::Floods;
 
@@ -22,6 +23,8 @@ pub(crate) struct App {
     pub(crate) wake: Wake,
     /// Who may do what.
     pub(crate) authority: Authority,
+    /// Where it is told what is done.
+    pub(crate) audit: Audit,
     /// What clients and addresses did of late.
     pub(crate) floods: Floods,
     /// As they were given.

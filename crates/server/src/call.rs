@@ -168,6 +168,11 @@ impl Call {
         self.head.method == Method::POST
     }
 
+    /// Whether only the head of an answer is asked for.
+    pub(crate) fn is_head(&self) -> bool {
+        self.head.method == Method::HEAD
+    }
+
     /// Gives the raw query, without `?`.
     pub(crate) fn query(&self) -> &str {
         self.head.uri.query().unwrap_or_default()

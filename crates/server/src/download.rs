@@ -12,6 +12,7 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 
 use crate::answer::{self, Body};
+use crate::audit::{self, Act};
 use crate::call::{Answer, Call};
 use crate::floods::throttled;
 use crate::problem::Problem;
@@ -50,6 +51,11 @@ pub(crate) async fn serve(call: &Call, name: &OutputName, content_type: &'static
         response
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if !call.is_head() {
+            // It is told before the first byte is sent.
+            let open = call.app.audit.open(Act::Download).await?;
+            response = audit::closing(response, open);
+        }
     }
     Ok(answer::keeping(response, place))
 }

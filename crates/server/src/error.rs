@@ -17,6 +17,8 @@ pub enum ErrorKind {
     Authority,
     /// The job runner failed.
     Jobs,
+    /// The audit trail cannot be read or written.
+    Audit,
 }
 
 /// Is the one error of this crate: kind, context, source.

@@ -9,6 +9,7 @@
 mod access;
 mod answer;
 mod app;
+pub mod audit;
 mod authority;
 mod call;
 mod clients;

@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, Notify, OnceCell, Semaphore};
 use tracing::info;
 
 use crate::app::App;
+use crate::audit::{self, Audit, AuditFiles, AuditedJobs};
 use crate::authority::Authority;
 use crate::create_job::{CREATE, CreateHandler};
 use crate::floods::Floods;
@@ -40,6 +41,8 @@ pub struct Components {
     pub http: Option<Http>,
     /// Where ids come from; they must be unguessable.
     pub entropy: Arc<dyn Entropy>,
+    /// Where the audit trail lies.
+    pub audit: Arc<dyn AuditFiles>,
 }
 
 /// A server that has its port and does not answer yet; connections wait.
@@ -96,7 +99,7 @@ impl Bound {
     /// # Errors
     /// [`ErrorKind::Settings`] for lanes or leases that cannot work; [`ErrorKind::Listen`] when the operator's socket cannot be
     /// made; [`ErrorKind::Authority`] when the keys of the authorization server cannot be used; [`ErrorKind::Jobs`] when the job
-    /// runner failed.
+    /// runner failed; [`ErrorKind::Audit`] when the audit trail cannot be written.
     pub async fn serve(
         self,
         components: Components,
@@ -105,7 +108,8 @@ impl Bound {
         let socket = self.settings.operator_socket.as_deref();
         let socket = socket.map(OperatorSocket::bind).transpose()?;
         let nudge = Arc::new(Notify::new());
-        let runner = runner(&components, &self.settings, &nudge)?;
+        let audit = audit::start(&components, &self.settings.audit, &self.base_url).await?;
+        let runner = runner(&components, &self.settings, &nudge, &audit)?;
         let upkeep = Upkeep {
             store: components.store.clone(),
             entropy: Arc::clone(&components.entropy),
@@ -116,7 +120,8 @@ impl Bound {
         let entrance = self.entrance();
         let clock = Arc::clone(components.store.clock());
         let (address, listener, tls) = (self.address, self.listener, self.tls);
-        let app = Arc::new(app(components, (self.settings, self.base_url), runner.wake()).await?);
+        let (settings, wake) = ((self.settings, self.base_url), runner.wake());
+        let app = Arc::new(app(components, settings, wake, audit.clone()).await?);
         info!(%address, base_url = app.base_url, "serving");
         let shared = Arc::clone(&app);
         let answer = move |request| routes::answer(Arc::clone(&shared), request);
@@ -142,15 +147,17 @@ impl Bound {
                 tls.watch(&*clock, stop.clone()).await;
             }
         };
-        let (ended, (), (), (), (), (), ()) = tokio::join!(
+        let (ended, (), (), (), (), (), (), ()) = tokio::join!(
             running,
             listening,
             operating,
             upkeep.run(stop.clone()),
             app.authority.upkeep(stop.clone()),
             reloading,
+            audit.keep(stop.clone()),
             telling
         );
+        audit.stop().await?;
         ended.map_err(|source| Error::new(ErrorKind::Jobs, "running jobs").caused_by(source))
     }
 
@@ -180,6 +187,7 @@ async fn app(
     components: Components,
     (settings, base_url): (ServerSettings, String),
     wake: Wake,
+    audit: Audit,
 ) -> Result<App> {
     let authority = Authority::open(
         &settings.auth,
@@ -191,6 +199,7 @@ async fn app(
     .await?;
     Ok(App {
         authority,
+        audit,
         wake,
         floods: Floods::new(settings.floods),
         started: Instant::from_micros(components.store.clock().now().as_micros()),
@@ -206,17 +215,26 @@ async fn app(
 }
 
 /// Makes the runner with its three lanes, so that neither a long import nor maintenance keeps exports waiting.
-fn runner(components: &Components, settings: &ServerSettings, nudge: &Arc<Notify>) -> Result<Runner> {
+fn runner(
+    components: &Components,
+    settings: &ServerSettings,
+    nudge: &Arc<Notify>,
+    audit: &Audit,
+) -> Result<Runner> {
     let store = &components.store;
     let import = ImportHandler::new(store.clone(), components.fetch.clone(), settings.import.clone());
     let handlers: Vec<Arc<dyn Handler>> = vec![
-        Arc::new(ExportHandler::new(store.clone(), settings.export.clone())),
-        Arc::new(Nudging {
-            handler: import,
-            nudge: Arc::clone(nudge),
-        }),
+        audited(ExportHandler::new(store.clone(), settings.export.clone()), audit),
+        audited(
+            Nudging {
+                handler: import,
+                nudge: Arc::clone(nudge),
+            },
+            audit,
+        ),
+        // It changes no resource and sends nothing out.
         Arc::new(Maintenance::new(store.clone())),
-        Arc::new(CreateHandler { store: store.clone() }),
+        audited(CreateHandler { store: store.clone() }, audit),
     ];
     let lane = |kind: &str, parallel, turns| Lane {
         kinds: vec![kind.to_owned()],
@@ -242,4 +260,12 @@ fn runner(components: &Components, settings: &ServerSettings, nudge: &Arc<Notify
     let jobs: Arc<dyn JobStore> = Arc::clone(store.catalog()) as Arc<dyn JobStore>;
     Runner::new(jobs, Arc::clone(store.clock()), handlers, settings)
         .map_err(|source| Error::new(ErrorKind::Settings, "setting up the job runner").caused_by(source))
+}
+
+/// Tells of the ends of a handler's jobs.
+fn audited(handler: impl Handler + 'static, audit: &Audit) -> Arc<dyn Handler> {
+    Arc::new(AuditedJobs {
+        handler,
+        audit: audit.clone(),
+    })
 }

@@ -8,6 +8,7 @@ use fhirhose_bulk::import::ImportSettings;
 use fhirhose_client::FetchPolicy;
 use url::Url;
 
+use crate::audit::AuditSettings;
 use crate::flood_settings::FloodSettings;
 use crate::listener::settings::{ConnectionSettings, TransportSettings, check_transport};
 use crate::{AuthSettings, Error, ErrorKind, RestSettings, Result};
@@ -96,6 +97,8 @@ pub struct ServerSettings {
     pub export_group_joiners: GroupJoiners,
     /// How much searches, histories and Bundles may ask for.
     pub rest: RestSettings,
+    /// How it is told who did what.
+    pub audit: AuditSettings,
     /// The most text of one export file, in bytes. Default: 256 MiB.
     pub export_file_bytes_max: u64,
     /// The name under which this process holds jobs. All processes that open one data folder, one after another, use the
@@ -139,6 +142,7 @@ impl Default for ServerSettings {
             export_helper_resources: true,
             export_group_joiners: GroupJoiners::WholeHistory,
             rest: RestSettings::default(),
+            audit: AuditSettings::default(),
             export_file_bytes_max: FILE_BYTES_MAX,
             worker: "local".to_owned(),
         }
@@ -156,6 +160,7 @@ impl ServerSettings {
                 ..ImportSettings::with_threads(2)
             },
             floods: FloodSettings::for_testing(),
+            audit: AuditSettings::for_testing(),
             ..Self::default()
         }
     }
@@ -184,6 +189,11 @@ impl ServerSettings {
             ("retention_secs", self.retention_secs),
             ("maintenance_secs", self.maintenance_secs),
             ("export_file_bytes_max", self.export_file_bytes_max),
+            ("audit.trail.file_bytes_max", self.audit.trail.file_bytes_max),
+            (
+                "audit.refusals_tracked_max",
+                self.audit.refusals_tracked_max as u64,
+            ),
         ];
         match at_least_one
             .iter()

@@ -15,6 +15,7 @@ use fhirhose_fhir::id::Id;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::manifest::Manifest;
 use fhirhose_jobs::{Progress, SystemEntropy};
+use fhirhose_server::audit::FolderFiles;
 use fhirhose_server::{Components, ServerSettings};
 use fhirhose_store::{OpenMode, Store};
 use std::fmt::Write as _;
@@ -82,6 +83,7 @@ impl Demo {
             fetch: None,
             http: None,
             entropy: Arc::new(SystemEntropy),
+            audit: Arc::new(FolderFiles::open(&dir.join("store").join("audit"))?),
         };
         let serving = tokio::spawn(bound.serve(components, async move {
             // Sent or dropped: either way the story is over.

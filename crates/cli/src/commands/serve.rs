@@ -1,5 +1,6 @@
 //! `fhirhose serve`: Bulk Data over HTTP.
 
+mod audit;
 mod authorization;
 mod floods;
 mod imports;
@@ -15,6 +16,7 @@ use fhirhose_bulk::export::GroupJoiners;
 use fhirhose_bulk::import::HttpFetch;
 use fhirhose_client::Http;
 use fhirhose_jobs::SystemEntropy;
+use fhirhose_server::audit::FolderFiles;
 use fhirhose_server::{Components, HeaderMode, ServerSettings};
 use fhirhose_store::OpenMode;
 use imports::ImportArgs;
@@ -135,6 +137,9 @@ pub(crate) struct Serve {
 
     #[command(flatten)]
     floods: floods::Floods,
+
+    #[command(flatten)]
+    audit: audit::Audit,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -166,6 +171,7 @@ impl Serve {
             fetch: Some(Arc::new(HttpFetch::new(http))),
             http: Some(key_http),
             entropy: Arc::new(SystemEntropy),
+            audit: Arc::new(FolderFiles::open(&self.data.join("audit"))?),
         };
         say(&format!(
             "serving {} at {}",
@@ -203,6 +209,7 @@ impl Serve {
         }
         self.transport.set(&mut settings)?;
         self.floods.set(&mut settings.floods);
+        self.audit.set(&mut settings.audit);
         self.set_limits(&mut settings);
         if let Some(bytes) = self.chunk_bytes {
             settings.import.chunk_bytes = bytes;

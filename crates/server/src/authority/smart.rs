@@ -24,6 +24,7 @@ use super::settings::SmartSettings;
 use super::used_assertions::{Use, UsedAssertions};
 use super::{registered, signing};
 use crate::Result;
+use crate::audit::note_client;
 use crate::problem::Problem;
 
 /// The one way in which clients prove who they are.
@@ -150,6 +151,7 @@ impl Smart {
         // Whoever shuts out the keys of a client shuts out what is being issued by them: fetching keys takes its time.
         let began = self.now();
         let client = self.authenticate(form, &[]).await?;
+        note_client(client.id.as_str());
         let scopes = granted(asked, &client)?;
         self.issue(&client, scopes, began)
     }

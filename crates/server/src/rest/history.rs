@@ -12,6 +12,7 @@ use fhirhose_store::{Event, Happened, Resource, Sequence};
 use super::search::{Cursor, Seal};
 use crate::access::Rights;
 use crate::app::App;
+use crate::audit::note_patients;
 use crate::problem::Problem;
 use crate::resource::tag;
 
@@ -68,6 +69,8 @@ pub(crate) async fn history(
     };
     events.truncate(events_max);
     page.read(app, (resource_type, id), events, request.since).await?;
+    let versions = page.entries.iter().filter_map(|(_, resource)| resource.as_ref());
+    versions.for_each(|version| note_patients(&version.text));
     page.bundle(app, (resource_type, id), (&seal, &name), request)
         .await
         .map(Some)

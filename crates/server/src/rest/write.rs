@@ -19,6 +19,7 @@ use uuid::Builder;
 use super::search::first_two;
 use super::visit::{Budget, Hit};
 use crate::app::App;
+use crate::audit::{note, note_resource};
 use crate::problem::Problem;
 use crate::resource::{Prepared, commit, prepare, prepare_as, says_its_id, text_of};
 
@@ -49,6 +50,7 @@ pub(crate) struct Done {
 impl Done {
     /// A resource that is there.
     pub(crate) fn with(status: StatusCode, hit: Hit) -> Self {
+        note_resource(hit.resource_type.name(), &hit.id, &hit.text);
         Self {
             status,
             resource_type: hit.resource_type,
@@ -199,6 +201,7 @@ pub(crate) async fn delete(
             }
             Some(Found::Resource(version)) => version,
         };
+        note_resource(resource_type.name(), id, &version.text);
         let expect = match wanted {
             Expect::Any => Expect::Version(version.version.sequence),
             wanted => wanted,
@@ -312,6 +315,7 @@ pub(crate) async fn expectation(
 }
 
 async fn put(app: &App, prepared: Prepared, expect: Expect) -> Result<Done, Problem> {
+    note_write(&prepared);
     let write = HotWrite {
         resource_type: prepared.resource_type,
         id: prepared.id.clone(),
@@ -329,6 +333,15 @@ async fn put(app: &App, prepared: Prepared, expect: Expect) -> Result<Done, Prob
         version: Some(written.version),
         text: Some(text_of(&prepared.body, written.version)),
     })
+}
+
+/// Tells which resource is about to be written, and about whom it is.
+pub(crate) fn note_write(prepared: &Prepared) {
+    note(|told| {
+        told.add_resource(&format!("{}/{}", prepared.resource_type, prepared.id));
+        let patients = prepared.body.owner.iter().chain(&prepared.body.others);
+        patients.for_each(|patient| told.add_patient(patient));
+    });
 }
 
 /// Makes an id: a random UUID.

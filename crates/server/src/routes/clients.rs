@@ -9,6 +9,7 @@ use url::Url;
 
 use super::jobs::json;
 use crate::app::App;
+use crate::audit::note;
 use crate::call::{Answer, Call};
 use crate::clients::{ClientFault, ClientRegistry, ClientView, NewClient, Rotation};
 use crate::problem::Problem;
@@ -35,6 +36,7 @@ pub(super) async fn add(call: Call) -> Answer {
     let app = call.app.clone();
     let new: NewClient = body(call).await?;
     let client = registry(&app).add(new).await?;
+    note(|told| told.subject = Some(client.id.to_string()));
     let mut response = json(&view(&app, &client));
     *response.status_mut() = StatusCode::CREATED;
     Ok(response)

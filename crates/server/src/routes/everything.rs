@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::history::{count, instant};
 use super::read::unknown;
 use crate::answer::{self, FHIR_JSON};
+use crate::audit::note;
 use crate::call::{Answer, Call};
 use crate::problem::Problem;
 use crate::rest::everything::{EverythingRequest, everything as find};
@@ -17,6 +18,7 @@ use crate::rest::everything::{EverythingRequest, everything as find};
 /// Answers 200 with a `searchset`; 404 when there is no such patient (any more).
 pub(super) async fn everything(call: Call) -> Answer {
     let patient = call.id()?;
+    note(|told| told.add_patient(patient.as_str()));
     call.check_accept()?;
     let (app, rights) = (call.app.clone(), call.rights().clone());
     let given: Vec<(String, String)> = match call.is_post() {

@@ -17,6 +17,7 @@ use super::dry_run;
 use super::status::{accepted, check_room};
 use crate::HeaderMode;
 use crate::answer;
+use crate::audit::{Act, Told, note};
 use crate::call::{Answer, Call, not_acceptable};
 use crate::problem::Problem;
 
@@ -90,7 +91,11 @@ async fn kick_off(call: Call, level: ExportLevel, wire: Wire) -> Answer {
         return dry_run::answer(&app, spec).await;
     }
     check_room(&app, rights.grant(), EXPORT).await?;
+    note(|told| tell(told, &spec.request));
+    let mut open = app.audit.open(Act::ExportKickOff).await?;
     let job = submit_export(&app.store, &spec, &rights.grant().client, &*app.entropy).await?;
+    open.told.job = Some(job.to_string());
+    open.close(StatusCode::ACCEPTED);
     let mut response = accepted(&app, "$export-status", &job);
     if separate_status {
         let applied = HeaderName::from_static("preference-applied");
@@ -101,6 +106,26 @@ async fn kick_off(call: Call, level: ExportLevel, wire: Wire) -> Answer {
         );
     }
     Ok(response)
+}
+
+/// Tells whose data and which types are asked for.
+fn tell(told: &mut Told, request: &ExportRequest) {
+    match &request.level {
+        ExportLevel::System => told.add_detail("level", "system"),
+        ExportLevel::AllPatients => told.add_detail("level", "all patients"),
+        ExportLevel::Group(id) => told.add_resource(&format!("Group/{}", id.as_str())),
+        ExportLevel::Patient(id) => told.add_patient(id.as_str()),
+    }
+    for patient in request.patients.iter().flatten() {
+        told.add_patient(patient.as_str());
+    }
+    if let Some(types) = &request.types {
+        let names: Vec<String> = types.iter().map(ToString::to_string).collect();
+        told.add_detail("types", names.join(","));
+    }
+    if let Some(since) = request.since {
+        told.add_detail("since", since);
+    }
 }
 
 async fn request(call: Call, level: ExportLevel, wire: Wire) -> Result<ExportRequest, Problem> {

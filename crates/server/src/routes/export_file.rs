@@ -4,6 +4,7 @@ use fhirhose_bulk::export::{EXPORT, ExportPages, StatusTerms};
 use fhirhose_store::OutputName;
 
 use super::status;
+use crate::audit::note;
 use crate::call::{Answer, Call};
 use crate::download::{FHIR_NDJSON, gone, serve};
 
@@ -16,5 +17,11 @@ pub(super) async fn file(call: Call) -> Answer {
     let pages = ExportPages::load(&call.app.store, &job).await?.ok_or_else(gone)?;
     let file = pages.file(call.argument("file")).ok_or_else(gone)?;
     let name = OutputName::new(&job.id.to_string(), &file.stored_name)?;
+    note(|told| {
+        told.add_detail("resources", file.count);
+        if let Some(resource_type) = &file.resource_type {
+            told.add_detail("types", resource_type);
+        }
+    });
     serve(&call, &name, FHIR_NDJSON).await
 }

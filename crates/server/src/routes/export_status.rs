@@ -11,6 +11,7 @@ use hyper::{Response, StatusCode};
 use super::status;
 use crate::answer::{self, Body, JSON};
 use crate::app::App;
+use crate::audit::note;
 use crate::call::{Answer, Call};
 use crate::problem::Problem;
 
@@ -68,6 +69,7 @@ async fn poll(call: &Call, job: &JobRecord, terms: StatusTerms, number: usize) -
     })?;
     // Taken above by an export that is done.
     if let Some(early) = manifest {
+        note(|told| told.delivered = Some(job.id));
         answer::fill(&mut response, JSON, early);
     }
     Ok(response)

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use fhirhose_bulk::import::{IMPORT, ImportSpec, submit_import};
 use fhirhose_bulk::{Error, ErrorKind};
 use fhirhose_fhir::import_request::parse_import_request;
+use hyper::StatusCode;
 
 use super::status::{accepted, check_room};
+use crate::audit::{Act, note};
 use crate::call::{Answer, Call};
 use crate::sources::locate;
 
@@ -23,6 +25,10 @@ pub(super) async fn kick_off(call: Call) -> Answer {
     let spec = located
         .await
         .map_err(|panic| Error::new(ErrorKind::Storage, "looking at the inputs").with_source(panic))??;
+    note(|told| told.add_detail("inputs", spec.inputs.len()));
+    let mut open = app.audit.open(Act::ImportKickOff).await?;
     let job = submit_import(&app.store, spec, &grant.client, &*app.entropy).await?;
+    open.told.job = Some(job.to_string());
+    open.close(StatusCode::ACCEPTED);
     Ok(accepted(&app, "$import-status", &job))
 }

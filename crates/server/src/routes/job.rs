@@ -6,6 +6,7 @@ use hyper::StatusCode;
 use tracing::info;
 
 use super::jobs::json;
+use crate::audit::{Act, note};
 use crate::call::{Answer, Call};
 use crate::job_view::JobPage;
 use crate::problem::Problem;
@@ -19,21 +20,30 @@ pub(super) async fn show(call: Call) -> Answer {
 /// Pauses a job: it stops at its next checkpoint and keeps all that it has. Pausing a paused one changes nothing.
 pub(super) async fn pause(call: Call) -> Answer {
     let (job, now) = (live(&call).await?, call.app.clock().now());
+    note(|told| told.add_detail("change", "pause"));
+    let open = call.app.audit.open(Act::JobControl).await?;
     call.app.store.catalog().pause(&job.id, now).await?;
+    open.close(StatusCode::OK);
     changed(call, job.id, "paused").await
 }
 
 /// Lets a paused job go on. Resuming one that is not paused changes nothing.
 pub(super) async fn resume(call: Call) -> Answer {
     let job = live(&call).await?;
+    note(|told| told.add_detail("change", "resume"));
+    let open = call.app.audit.open(Act::JobControl).await?;
     call.app.store.catalog().resume(&job.id).await?;
+    open.close(StatusCode::OK);
     changed(call, job.id, "resumed").await
 }
 
 /// Cancels a job that has not ended; what it wrote goes.
 pub(super) async fn cancel(call: Call) -> Answer {
     let (job, now) = (live(&call).await?, call.app.clock().now());
+    note(|told| told.add_detail("change", "cancel"));
+    let open = call.app.audit.open(Act::JobControl).await?;
     call.app.store.catalog().cancel(&job.id, now).await?;
+    open.close(StatusCode::OK);
     changed(call, job.id, "cancelled").await
 }
 

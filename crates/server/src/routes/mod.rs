@@ -44,8 +44,10 @@ use tracing::{error, info};
 use crate::access::{Access, Rights};
 use crate::answer::Body;
 use crate::app::App;
+use crate::audit;
 use crate::call::{Answer, Call};
 use crate::floods::{counted_address, granted, throttled};
+use crate::listener::Peer;
 use crate::origin::check_origin;
 use crate::problem::Problem;
 
@@ -431,7 +433,12 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Respons
     let method = request.method().clone();
     let found = find(request.uri().path());
     let pattern = found.as_ref().map_or("none", |(route, _)| route.pattern);
-    let answered = caught(dispatch(Arc::clone(&app), found, request)).await;
+    let (audited, peer) = (
+        audit::audited(pattern, &method),
+        request.extensions().get::<Peer>().copied(),
+    );
+    let answering = Box::pin(caught(dispatch(Arc::clone(&app), found, request)));
+    let answered = app.audit.around((audited, pattern), peer, answering).await;
     let answered = answered.map_err(|problem| app.authority.explained(problem));
     if let Err(problem) = &answered
         && let Some(cause) = problem.cause()
@@ -491,6 +498,7 @@ async fn dispatch(app: Arc<App>, found: Option<Found>, mut request: Request<Inco
         Access::Public => Grant::nothing(),
         _ => granted(&app, &head).await?,
     };
+    audit::note_grant(&grant, &head);
     if matches!(access, Access::Export | Access::Import) {
         let counted = app.floods.kick_off(&grant.client, app.clock().now());
         counted.map_err(|wait| throttled("this client kicks off too often", wait))?;
@@ -502,6 +510,7 @@ async fn dispatch(app: Arc<App>, found: Option<Found>, mut request: Request<Inco
     };
     let resource_type = argument("type").and_then(ResourceType::parse);
     access.check(&rights, resource_type, argument("id"))?;
+    audit::note_request(&head, &arguments);
     endpoint(Call::new(app, (head, body), arguments, rights)).await
 }
 

@@ -10,6 +10,7 @@ use hyper::StatusCode;
 use hyper::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 
 use crate::answer::{self, FHIR_JSON};
+use crate::audit::note_resource;
 use crate::call::{Answer, Call};
 use crate::conformance::definition;
 use crate::problem::Problem;
@@ -23,7 +24,11 @@ pub(super) async fn read(call: Call) -> Answer {
     if !as_content {
         call.check_interaction()?;
     }
-    match call.app.store.read(resource_type, id.as_str()).await? {
+    let found = call.app.store.read(resource_type, id.as_str()).await?;
+    if let Some(Found::Resource(resource)) = &found {
+        note_resource(resource_type.name(), id.as_str(), &resource.text);
+    }
+    match found {
         Some(Found::Resource(resource)) if is_known(&call, resource.version)? => {
             let mut response = answer::empty(StatusCode::NOT_MODIFIED);
             describe(response.headers_mut(), resource.version);

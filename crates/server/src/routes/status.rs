@@ -15,6 +15,7 @@ use hyper::{Response, StatusCode};
 
 use crate::answer::{self, Body, FHIR_JSON, JSON};
 use crate::app::App;
+use crate::audit::{Act, note};
 use crate::call::{Answer, Call};
 use crate::create_job::CREATE;
 use crate::floods::throttled;
@@ -153,6 +154,7 @@ pub(super) fn poll(
     match job.state {
         JobState::Succeeded => {
             let manifest = finished(job.result.as_deref().unwrap_or_default())?;
+            note(|told| told.delivered = Some(job.id));
             let mut response = answer::text(StatusCode::OK, JSON, manifest);
             describe_ended(response.headers_mut(), job);
             Ok(response)
@@ -190,9 +192,12 @@ fn describe_ended(headers: &mut hyper::HeaderMap, job: &JobRecord) {
 pub(super) async fn delete(call: &Call, kind: &str) -> Answer {
     let job = job(call, kind).await?;
     let app = &call.app;
+    note(|told| told.add_detail("kind", kind));
+    let open = app.audit.open(Act::JobDelete).await?;
     if !app.store.catalog().cancel(&job.id, app.clock().now()).await? {
         return Err(Problem::not_found("the job was deleted a moment ago"));
     }
+    open.close(StatusCode::ACCEPTED);
     app.wake.signal();
     let outcome = OperationOutcome::information("the job is deleted; its files go");
     Ok(answer::text(StatusCode::ACCEPTED, FHIR_JSON, outcome.to_json()))

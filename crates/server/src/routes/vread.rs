@@ -3,6 +3,7 @@
 use hyper::StatusCode;
 
 use super::read::{deleted, unknown};
+use crate::audit::note_resource;
 use crate::call::{Answer, Call};
 use crate::problem::Problem;
 use crate::resource::respond;
@@ -13,7 +14,10 @@ pub(super) async fn vread(call: Call) -> Answer {
     let (resource_type, id) = (call.resource_type()?, call.id()?);
     call.check_interaction()?;
     match version(&call.app, (resource_type, &id), call.argument("version")).await? {
-        Version::Resource(resource) => Ok(respond(StatusCode::OK, resource.text, resource.version)),
+        Version::Resource(resource) => {
+            note_resource(resource_type.name(), id.as_str(), &resource.text);
+            Ok(respond(StatusCode::OK, resource.text, resource.version))
+        }
         Version::Deleted(sequence) => Err(deleted(sequence)),
         Version::Unknown => match call.app.store.read(resource_type, id.as_str()).await? {
             Some(_) => Err(Problem::not_found(

@@ -12,6 +12,7 @@ use fhirhose_jobs::{
     Checkpoint, Claim, Clock, Failure, Finish, JobId, Lease, NewJob, Outcome, Progress, Release, SystemClock,
     SystemEntropy,
 };
+use fhirhose_server::audit::{AuditFiles, MemoryFiles};
 use fhirhose_server::{Bound, Components, Result, ServerSettings};
 use fhirhose_store::{Store, StoreSettings};
 use hyper::Method;
@@ -27,6 +28,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) base: String,
     pub(crate) store: Store,
+    /// What was told of all that was done, unless another trail was given.
+    pub(crate) audit: Arc<MemoryFiles>,
     /// Below which imports may read `file` URLs.
     pub(crate) root: TempDir,
     /// The access token that all requests bring, if they bring one.
@@ -84,13 +87,42 @@ impl Server {
         Self::run(bound, store, fetch, root)
     }
 
+    /// Starts over a store, and tells another trail of what is done.
+    pub(crate) async fn auditing(
+        store: Store,
+        trail: Arc<dyn AuditFiles>,
+        change: impl FnOnce(&mut ServerSettings),
+    ) -> Self {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let mut settings = ServerSettings {
+            import_root: Some(root.path().to_path_buf()),
+            ..ServerSettings::for_testing()
+        };
+        change(&mut settings);
+        let bound = fhirhose_server::bind(settings).await.expect("a free port");
+        Self::telling(bound, (store, None), root, trail)
+    }
+
     fn run(bound: Bound, store: Store, fetch: Option<Arc<dyn Fetch>>, root: TempDir) -> Self {
+        let audit = Arc::new(MemoryFiles::default());
+        let mut server = Self::telling(bound, (store, fetch), root, audit.clone());
+        server.audit = audit;
+        server
+    }
+
+    fn telling(
+        bound: Bound,
+        (store, fetch): (Store, Option<Arc<dyn Fetch>>),
+        root: TempDir,
+        audit: Arc<dyn AuditFiles>,
+    ) -> Self {
         let (address, base) = (bound.address(), bound.base_url().to_owned());
         let components = Components {
             store: store.clone(),
             fetch,
             http: Some(Http::new(&HttpSettings::default()).expect("an HTTP client")),
             entropy: Arc::new(SystemEntropy),
+            audit,
         };
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(bound.serve(components, async {
@@ -101,6 +133,7 @@ impl Server {
             address,
             base,
             store,
+            audit: Arc::default(),
             root,
             token: None,
             stop: Some(stop),

@@ -5,6 +5,8 @@
 
 mod access;
 mod at_rest;
+mod audit;
+mod audit_trail;
 mod binary;
 mod bundle;
 mod certification;

@@ -9,6 +9,7 @@
 //! runs/      run files, synced before the catalog names them
 //! catalog/   the embedded catalog's own files
 //! outputs/   finished export files, import reports, reject files: outputs/{job}/{file}
+//! audit/     the audit trail, of which this module knows nothing
 //! scratch/   emptied whenever the folder is opened
 //! ```
 
@@ -35,7 +36,7 @@ use crate::{Error, ErrorKind, Result};
 use lock::FolderLock;
 
 /// The folders inside a data folder, made in this order.
-const PARTS: [&str; 4] = ["runs", "catalog", "outputs", "scratch"];
+const PARTS: [&str; 5] = ["runs", "catalog", "outputs", "scratch", "audit"];
 
 /// What to do about a folder that is not there yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use hyper::StatusCode;
 use super::Answered;
 use crate::access::Rights;
 use crate::app::App;
+use crate::audit::note_resource;
 use crate::problem::Problem;
 use crate::rest::history::{HistoryRequest, Version, history, version};
 use crate::rest::search::search;
@@ -188,6 +189,7 @@ fn is_known(version: Snapshot, tags: Option<&EntityTags>, since: Option<Instant>
 }
 
 fn found(resource_type: ResourceType, id: &Id, resource: Resource) -> Done {
+    note_resource(resource_type.name(), id.as_str(), &resource.text);
     Done {
         status: StatusCode::OK,
         resource_type,

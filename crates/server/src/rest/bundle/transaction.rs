@@ -21,11 +21,13 @@ use super::request::{Asked, On, asked};
 use super::{Answered, ReadsLeft};
 use crate::access::Rights;
 use crate::app::App;
+use crate::audit::note;
 use crate::problem::Problem;
 use crate::resource::{Prepared, prepare, prepare_as, text_of};
 use crate::rest::visit::{Budget, Hit};
 use crate::rest::write::{
-    Conditions, Done, TRIES, condition, expectation, new_id, only_match, other_patients, prepare_match,
+    Conditions, Done, TRIES, condition, expectation, new_id, note_write, only_match, other_patients,
+    prepare_match,
 };
 
 /// What is done for an entry.
@@ -359,6 +361,7 @@ fn check_each_once(planned: &[Planned<'_>]) -> Result<(), Problem> {
 /// Commits all writes at once; `None` when one of the resources is not as it was when they were planned.
 async fn commit(app: &App, planned: &[Planned<'_>]) -> Result<Option<Vec<HotResult>>, Problem> {
     let writes: Vec<HotWrite> = planned.iter().filter_map(write_of).collect();
+    planned.iter().for_each(note_plan);
     if writes.is_empty() {
         return Ok(Some(Vec::new()));
     }
@@ -371,6 +374,23 @@ async fn commit(app: &App, planned: &[Planned<'_>]) -> Result<Option<Vec<HotResu
         Ok(committed) => Ok(Some(committed.results)),
         Err(error) if error.kind() == ErrorKind::Conflict => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Tells what is about to be written.
+fn note_plan(plan: &Planned<'_>) {
+    match plan {
+        Planned::Put { prepared, .. } => note_write(prepared),
+        Planned::Delete {
+            resource_type,
+            id,
+            others,
+            ..
+        } => note(|told| {
+            told.add_resource(&format!("{resource_type}/{id}"));
+            others.iter().for_each(|other| told.add_patient(other));
+        }),
+        Planned::Kept(_) | Planned::Gone(..) | Planned::Read => {}
     }
 }
 

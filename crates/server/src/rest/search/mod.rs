@@ -19,6 +19,7 @@ use self::find::{Finder, Matches, Wanted};
 pub(crate) use self::seal::Seal;
 use crate::access::Rights;
 use crate::app::App;
+use crate::audit::note_patients;
 use crate::problem::Problem;
 use crate::rest::visit::{Budget, Hit};
 
@@ -204,6 +205,7 @@ fn bundle(
 }
 
 fn write_hit(app: &App, hit: &Hit, mode: &str, request: &SearchRequest, bundle: &mut BundleWriter) {
+    note_patients(&hit.text);
     let mut cut = Vec::new();
     let resource = match &request.elements {
         Some(filter) => {
