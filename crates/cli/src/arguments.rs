@@ -1,6 +1,6 @@
 //! The command line: flags win over environment variables, these over `fhirhose.toml`.
 
-use crate::commands::{client, demo, export, generate, jobs, load, serve, store};
+use crate::commands::{audit, client, demo, export, generate, jobs, load, serve, store};
 use crate::settings_file;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -50,6 +50,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
     #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    #[command(subcommand)]
     Store(store::StoreCommand),
 }
 
@@ -62,6 +64,7 @@ Examples:
   fhirhose export --data store --out files             straight to files, without HTTP
   fhirhose jobs list                                   the jobs of a running server
   fhirhose client list --data store                    who may come in
+  fhirhose audit verify --data store                   proves that nothing is missing from the audit trail
 
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some lines were refused or an input was not read to its end;
 4 the data folder is held by another process; 5 no space left on the disk.";

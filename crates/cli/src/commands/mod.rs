@@ -1,5 +1,6 @@
 //! The subcommands, one a file.
 
+pub(crate) mod audit;
 pub(crate) mod client;
 pub(crate) mod demo;
 pub(crate) mod export;
@@ -24,6 +25,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Serve(serve) => runtime()?.block_on(serve.run()),
         Command::Client(client) => runtime()?.block_on(client.run()),
         Command::Jobs(jobs) => runtime()?.block_on(jobs.run()),
+        Command::Audit(audit) => audit.run(),
         Command::Store(store) => runtime()?.block_on(store.run()),
     }
 }

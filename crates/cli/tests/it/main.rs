@@ -5,6 +5,7 @@
 )]
 
 mod at_rest;
+mod audit;
 mod authorization;
 mod client;
 mod client_tokens;
