@@ -14,6 +14,7 @@ mod export;
 mod jobs;
 mod kill;
 mod listen;
+mod logs;
 mod outbound;
 mod readme;
 mod sample;
