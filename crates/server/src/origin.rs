@@ -2,13 +2,14 @@
 //! length.
 //!
 //! Without authorization a web page must not reach the server through the user's browser by pointing a name of its own at
-//! 127.0.0.1 (DNS rebinding). So the `Host` must be a loopback name, or the one in the public base URL.
+//! 127.0.0.1 (DNS rebinding). So the `Host` must be a loopback name, or the one in the public base URL. Nor may a page change anything
+//! by a form that it has the browser send, so an `Origin` must be such a name too.
 
 use std::net::IpAddr;
 
 use fhirhose_fhir::outcome::IssueCode;
-use hyper::header::{HOST, HeaderMap};
-use hyper::{Request, StatusCode, Uri};
+use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
+use hyper::{Method, Request, StatusCode, Uri};
 use url::{Host, Url};
 
 use crate::app::App;
@@ -19,7 +20,7 @@ use crate::problem::Problem;
 /// Checks where a request comes from; behind a proxy it also learns the client's address.
 ///
 /// # Errors
-/// 421 for a name that is not the server's, 414 for a URI that is too long, 403 and 400 for what [`client_address`] refuses.
+/// 421 for a name that is not the server's, 403 for what a page of another site asks for, 414 for a URI that is too long, 403 and 400 for what [`client_address`] refuses.
 pub(crate) fn check_origin<B>(app: &App, request: &mut Request<B>) -> Result<(), Problem> {
     // What came in another way than over the network comes from this machine, and no proxy.
     let Some(Peer(peer)) = request.extensions().get::<Peer>().copied() else {
@@ -30,7 +31,25 @@ pub(crate) fn check_origin<B>(app: &App, request: &mut Request<B>) -> Result<(),
         let client = client_address(request.headers(), peer, proxy)?;
         request.extensions_mut().insert(Peer(client));
     }
+    check_page(request.method(), request.headers(), &app.base_url)?;
     check_host(request.uri(), request.headers(), &app.base_url)
+}
+
+/// Refuses what a page of another site has a browser send: without authorization it would be done in the user's name. Browsers say
+/// in `Origin` where a page is from; nobody else has a reason to send it.
+fn check_page(method: &Method, headers: &HeaderMap, base_url: &str) -> Result<(), Problem> {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return Ok(());
+    }
+    let is_own_page = |origin: &HeaderValue| {
+        let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        origin.is_some_and(|(_, name)| is_own(name, base_url))
+    };
+    if headers.get_all(ORIGIN).iter().all(is_own_page) {
+        return Ok(());
+    }
+    let text = "the request comes from a page of another site";
+    Err(Problem::new(StatusCode::FORBIDDEN, IssueCode::Security, text))
 }
 
 fn check_length(uri: &Uri, bytes_max: usize) -> Result<(), Problem> {
@@ -82,7 +101,6 @@ pub(crate) fn is_loopback(host: &Host<&str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hyper::header::HeaderValue;
 
     fn check(target: &str, hosts: &[&'static str], allowed: bool) {
         let mut headers = HeaderMap::new();
@@ -92,6 +110,30 @@ mod tests {
         let uri = target.parse().expect("a URI");
         let checked = check_host(&uri, &headers, "https://data.example.org/fhir");
         assert_eq!(checked.is_ok(), allowed, "{target} {hosts:?}");
+    }
+
+    #[test]
+    fn pages_of_other_sites_change_nothing() {
+        let check = |method: Method, origin: Option<&'static str>, allowed: bool| {
+            let mut headers = HeaderMap::new();
+            headers.extend(origin.map(|origin| (ORIGIN, HeaderValue::from_static(origin))));
+            let checked = check_page(&method, &headers, "https://data.example.org/fhir");
+            assert_eq!(checked.is_ok(), allowed, "{method} {origin:?}");
+        };
+        check(Method::POST, None, true);
+        for own in ["https://data.example.org", "http://localhost:8080"] {
+            check(Method::POST, Some(own), true);
+        }
+        for foreign in [
+            "https://evil.example",
+            "null",
+            "https://data.example.org.evil.example",
+        ] {
+            check(Method::GET, Some(foreign), true);
+            for method in [Method::POST, Method::PUT, Method::DELETE] {
+                check(method, Some(foreign), false);
+            }
+        }
     }
 
     #[test]

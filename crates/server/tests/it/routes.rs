@@ -128,6 +128,19 @@ async fn a_foreign_host_name_is_refused() {
     assert_eq!(ask("localhost:8080").send().await.status, 200);
 }
 
+/// Without authorization a page that somebody on this machine opens could shut out clients, or cancel jobs, by a form.
+#[tokio::test]
+async fn what_a_page_of_another_site_sends_is_refused() {
+    let server = Server::start().await;
+    let ask = |origin: &str| {
+        let ask = server.ask(Method::POST, "/clients/x/revoke");
+        ask.header("origin", origin)
+    };
+    ask("https://evil.example").send().await.refusal(403);
+    ask("null").send().await.refusal(403);
+    ask("http://localhost:8080").send().await.refusal(404);
+}
+
 #[tokio::test]
 async fn health_says_ok() {
     let server = Server::start().await;
