@@ -23,6 +23,7 @@ use super::documents::Documents;
 use super::endpoints::Endpoints;
 use super::settings::{ExternalSettings, TokenProof, UnregisteredClients};
 use super::{Registration, registered};
+use crate::clients::is_reserved;
 use crate::problem::Problem;
 
 /// The longest answer to an introspection, in bytes.
@@ -202,6 +203,7 @@ impl External {
     fn unregistered(&self, proved: Proved) -> Option<Grant> {
         let is_name = proved.client.chars().count() <= CLIENT_CHARS_MAX
             && !proved.client.is_empty()
+            && !is_reserved(&proved.client)
             && !proved.client.chars().any(char::is_control);
         let is_let_in = self.settings.unregistered == UnregisteredClients::Any && is_name;
         is_let_in.then(|| Grant {

@@ -15,6 +15,7 @@ use tracing::info;
 
 pub use keys::NewKeys;
 pub use registration::NewClient;
+pub(crate) use registration::is_reserved;
 pub use view::ClientView;
 
 /// Clients that are registered at most, revoked and expired ones too.

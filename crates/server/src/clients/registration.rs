@@ -16,8 +16,13 @@ const TEXT_CHARS_MAX: usize = 200;
 /// Groups that a client can be held to at most.
 const GROUPS_MAX: usize = 1_000;
 
-/// Names under which others than clients have jobs.
+/// Names under which others than clients have jobs, beside addresses.
 const RESERVED: [&str; 1] = ["operator"];
+
+/// Whether others than clients have jobs under a name: the operator, and addresses where nobody is asked who they are.
+pub(crate) fn is_reserved(id: &str) -> bool {
+    RESERVED.contains(&id) || id.parse::<IpAddr>().is_ok()
+}
 
 /// What somebody who registers a client says of it; names as those of RFC 7591 where it has one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -55,7 +60,7 @@ impl NewClient {
     /// [`ClientFault::Invalid`] with what is wrong.
     pub(super) fn checked(self, now: Instant) -> Result<Client, ClientFault> {
         let id = self.client_id;
-        if RESERVED.contains(&id.as_str()) || id.as_str().parse::<IpAddr>().is_ok() {
+        if is_reserved(id.as_str()) {
             return refused("this id names others than clients: choose another that is no address");
         }
         Ok(Client {

@@ -144,6 +144,11 @@ async fn clients_that_are_not_registered_come_in_where_settings_say_so() {
     accepting.ask("/fhir/Encounter/e1", &claims).await.refusal(403);
     claims["client_id"] = json!("x".repeat(1_000));
     accepting.ask("/fhir/Patient/p1", &claims).await.refusal(401);
+    // Jobs of the operator, and those from before there was authorization, are for no client.
+    for name in ["operator", "127.0.0.1", "::1"] {
+        claims["client_id"] = json!(name);
+        accepting.ask("/fhir/Patient/p1", &claims).await.refusal(401);
+    }
     assert_eq!(accepting.issuer.asked("/keys").len(), 1);
 }
 
