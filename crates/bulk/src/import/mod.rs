@@ -29,6 +29,7 @@ mod targets;
 
 pub use handler::{IMPORT, ImportHandler, submit_import};
 pub use http::HttpFetch;
+pub use prepare::AUDIT_ID_START;
 pub use result::{Dangling, ImportResult, InputResult, ReportLinks, TypeTaken};
 pub use settings::ImportSettings;
 pub use source::{Fetch, Fetched};

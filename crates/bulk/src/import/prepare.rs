@@ -20,6 +20,9 @@ use super::source::{InputFacts, Resume};
 use super::state::{Delta, InputEnd, ItemParts};
 use crate::Result;
 
+/// How the ids of the server's own AuditEvents begin; a number follows. None such is imported.
+pub const AUDIT_ID_START: &str = "audit-";
+
 /// What the reader hands on, in the order of the inputs.
 pub(super) struct Item {
     /// From 0 without gaps, over all claims of the job.
@@ -170,6 +173,9 @@ impl<'e> Preparer<'e> {
             let line_number = chunk.first_line + line.number_in_chunk;
             let offset = chunk.offset + line.offset_in_chunk as u64;
             let error = match self.checker.check(line.bytes, declared) {
+                Ok(checked) if is_of_own_trail(checked.resource_type, checked.id) => {
+                    of_own_trail(checked.id, line_number, offset)
+                }
                 Ok(checked) => match self
                     .rows
                     .push((line.bytes, line_number), &checked, source, fuller)
@@ -249,6 +255,24 @@ impl Prepared {
             self.parts.outcomes = Some(files.outcomes);
             self.parts.rejects = Some(files.rejects);
         }
+    }
+}
+
+/// Whether a resource would stand where the server's own audit trail has its copy: nobody writes there but the server, and the
+/// trail of another server would be taken for this one's.
+fn is_of_own_trail(resource_type: ResourceType, id: &str) -> bool {
+    let number = id.strip_prefix(AUDIT_ID_START);
+    resource_type == ResourceType::AUDIT_EVENT
+        && number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn of_own_trail(id: &str, line_number: u64, offset: u64) -> ImportError {
+    ImportError {
+        line_number: Some(line_number),
+        byte_offset: Some(offset),
+        rule: "reserved-id".to_owned(),
+        resource_id: Some(format!("AuditEvent/{id}")),
+        message: "AuditEvents with ids such as audit-1 are this server's own and are not imported".to_owned(),
     }
 }
 

@@ -214,3 +214,36 @@ async fn the_report_lists_a_hundred_refusals_and_links_to_all() {
         ("http://x/$import", true)
     );
 }
+
+/// What the server tells of itself nobody else writes; events of other systems come in.
+#[tokio::test]
+async fn events_that_would_pass_for_the_servers_own_are_refused() {
+    let bench = Bench::in_memory();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lines.ndjson");
+    let lines = [
+        ("AuditEvent", "audit-1"),
+        ("AuditEvent", "audit-x"),
+        ("AuditEvent", "1"),
+        ("Patient", "audit-1"),
+    ];
+    let text: String = lines
+        .iter()
+        .map(|(name, id)| format!("{{\"resourceType\":\"{name}\",\"id\":\"{id}\"}}\n"))
+        .collect();
+    std::fs::write(&path, text).unwrap();
+    bench.submit(ImportSpec::of_paths([&path])).await;
+    let context = bench.claim().await;
+    let result = bench
+        .attempt(&context, &ImportSettings::with_threads(1), None)
+        .await
+        .unwrap();
+    let error = &result.inputs[0].errors[0];
+    assert_eq!((error.line_number, error.rule.as_str()), (Some(1), "reserved-id"));
+    let counts = ImportCounts {
+        created: 3,
+        rejected: 1,
+        ..ImportCounts::default()
+    };
+    assert_eq!(result.counts(), counts);
+}
