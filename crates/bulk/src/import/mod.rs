@@ -14,6 +14,7 @@ mod environment;
 mod finish;
 mod handler;
 mod http;
+mod links;
 mod pipeline;
 mod prepare;
 mod reader;

@@ -16,6 +16,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
+use super::links::open_unlinked;
 use super::settings::ImportSettings;
 use super::spec::{InputSpec, Location};
 use crate::{Error, ErrorKind, Result};
@@ -165,7 +166,13 @@ impl OpenInput {
         limits: TextLimits,
     ) -> Result<Self, ReadFailure> {
         let raw = match &input.location {
-            Location::Path(path) => RawInput::of_file(input, File::open(path), resume)?,
+            Location::Path(path) => {
+                let opened = match input.is_of_request() {
+                    true => open_unlinked(path),
+                    false => File::open(path),
+                };
+                RawInput::of_file(input, opened, resume)?
+            }
             Location::Url(url) => RawInput::of_url(input, url, resume, opener)?,
         };
         let meter = RawMeter::default();

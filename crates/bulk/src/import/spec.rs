@@ -148,6 +148,11 @@ impl InputSpec {
         }
     }
 
+    /// Whether somebody asked for it by a URL, and not the user of this machine by a path.
+    pub(super) fn is_of_request(&self) -> bool {
+        self.input_url.starts_with("file:")
+    }
+
     /// The last part of the name, without a URL's query: short, and without signatures.
     pub(crate) fn short_name(&self) -> &str {
         let place = self.input_url.split(['?', '#']).next().unwrap_or_default();

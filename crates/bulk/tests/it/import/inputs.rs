@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use fhirhose_bulk::import::{ImportResult, ImportSettings, ImportSpec, InputSpec, submit_import};
+use fhirhose_bulk::import::{ImportResult, ImportSettings, ImportSpec, InputSpec, Location, submit_import};
 use fhirhose_bulk::{Error, ErrorKind};
 use fhirhose_jobs::testing::SeededEntropy;
 
@@ -280,4 +280,39 @@ async fn what_cannot_be_carried_out_is_refused_when_it_is_submitted() {
         ..ImportSpec::of_paths([synthea()])
     };
     assert_eq!(refusal(spec).await.kind(), ErrorKind::Invalid);
+}
+
+/// A file that was asked for by a URL is looked at when the import begins, and opened later: a link that somebody put there since
+/// must not show what is behind it.
+#[tokio::test]
+async fn a_file_of_a_request_that_has_become_a_link_is_not_read() {
+    let bench = Bench::in_memory();
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    std::fs::write(root.join("secret"), "of this machine\n").unwrap();
+    let asked = root.join("Patient.ndjson");
+    std::os::unix::fs::symlink(root.join("secret"), &asked).unwrap();
+    let input = InputSpec {
+        location: Location::Path(asked.clone()),
+        declared: None,
+        input_url: format!("file://{}", asked.display()),
+    };
+    let spec = ImportSpec {
+        inputs: vec![input],
+        source: None,
+        request_url: "http://x/$import".to_owned(),
+    };
+    bench.submit(spec).await;
+    let context = bench.claim().await;
+    let settings = ImportSettings::with_threads(1);
+    let result = bench.attempt(&context, &settings, None).await.unwrap();
+    let input = &result.inputs[0];
+    let failure = input.failure.as_ref().expect("it is not read");
+    assert_eq!(failure.rule, "input-unreadable");
+    assert!(input.rejects.is_none());
+    // The user of this machine may have links.
+    bench.submit(ImportSpec::of_paths([&asked])).await;
+    let context = bench.claim().await;
+    let result = bench.attempt(&context, &settings, None).await.unwrap();
+    assert_eq!(result.counts().rejected, 1);
 }
