@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use fhirhose_bulk::import::AUDIT_ID_START;
 use fhirhose_fhir::instant::Instant;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
@@ -111,7 +112,7 @@ pub(crate) struct Link {
 
 /// Makes the id of the AuditEvent that the lines about one thing are versions of.
 pub(crate) fn event_id(number: u64) -> String {
-    format!("audit-{number}")
+    format!("{AUDIT_ID_START}{number}")
 }
 
 /// Makes a line, without line feed, out of an AuditEvent that has neither id nor place yet.
