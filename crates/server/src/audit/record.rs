@@ -109,7 +109,9 @@ pub(crate) fn note_request(head: &Parts, arguments: &[(&'static str, String)]) {
         if let (Some(resource_type), Some(id)) = (argument("type"), argument("id")) {
             told.add_resource(&format!("{resource_type}/{id}"));
         }
-        if let Some(query) = head.uri.query().filter(|query| !query.is_empty()) {
+        // What is sent to these in a URL is refused, and is what somebody could be taken for a client by.
+        let is_secret = head.uri.path().starts_with("/auth/");
+        if let Some(query) = head.uri.query().filter(|query| !query.is_empty() && !is_secret) {
             told.query = Some(format!("{}?{query}", head.uri.path()));
         }
     });

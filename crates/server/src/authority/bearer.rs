@@ -6,6 +6,7 @@ use hyper::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 
 use crate::problem::Problem;
+use crate::routes::path::decode;
 
 /// Reads the token of a request. It belongs into the header `Authorization` and nowhere else: URLs are written to logs.
 ///
@@ -15,7 +16,8 @@ pub(crate) fn bearer<'a>(head: &'a Parts, challenge: &Challenge) -> Result<&'a s
     let query = head.uri.query().unwrap_or_default();
     if query
         .split('&')
-        .any(|pair| pair.split('=').next() == Some("access_token"))
+        .filter_map(|pair| decode(pair.split('=').next()?))
+        .any(|name| name == "access_token")
     {
         let text = "an access token belongs into the header Authorization, never into a URL; this one has been seen, so get another";
         let problem = Problem::bad_request(IssueCode::Security, text);

@@ -5,6 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_server::ServerSettings;
 use fhirhose_server::audit::{AuditFiles, MemoryFiles, in_order, verify};
@@ -13,6 +15,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::fixture::{POPULATION, Server, memory_store};
+use crate::http::Ask;
 
 /// Stops the server and gives all that was told.
 async fn told(server: Server) -> Vec<Value> {
@@ -187,6 +190,36 @@ async fn who_saw_whom_is_told_of_reads_searches_and_writes() {
         !all.contains("secret word") && !all.contains("valueQuantity"),
         "no content"
     );
+}
+
+/// What somebody could be taken for a client by is in no event, though it was sent in a URL by mistake.
+#[tokio::test]
+async fn assertions_and_tokens_in_urls_are_not_told() {
+    let mut server = Server::smart().await;
+    server.sign_in("reader", "system/*.rs").await;
+    let asked = Ask::new(
+        server.address,
+        Method::POST,
+        "/auth/token?client_assertion=eyJzZWNyZXQ",
+    );
+    assert_eq!(asked.send().await.status, 400);
+    for name in ["access_token", "%61ccess_token"] {
+        server
+            .get(&format!("/fhir/Patient?{name}=eyJzZWNyZXQ"))
+            .await
+            .refusal(400);
+    }
+    let events = told(server).await;
+    let entities = events
+        .iter()
+        .flat_map(|event| event["entity"].as_array().into_iter().flatten());
+    for query in entities.filter_map(|entity| entity["query"].as_str()) {
+        let query = BASE64_STANDARD.decode(query).expect("base64");
+        let query = String::from_utf8(query).expect("text");
+        assert!(!query.contains("eyJ"), "{query}");
+    }
+    let text = serde_json::to_string(&events).expect("JSON");
+    assert!(!text.contains("eyJzZWNyZXQ"), "{text}");
 }
 
 #[tokio::test]
