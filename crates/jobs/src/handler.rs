@@ -22,6 +22,14 @@ pub trait Handler: Send + Sync {
     /// See [`JobError`].
     async fn run(&self, context: &JobContext) -> Result<Vec<u8>, JobError>;
 
+    /// Learns that a job fails without being run once more, because it was tried too often.
+    ///
+    /// # Errors
+    /// Any but a stop; the job is then treated as if [`run`](Self::run) had returned it.
+    async fn give_up(&self, _job: &JobRecord, _failure: &Failure) -> Result<(), JobError> {
+        Ok(())
+    }
+
     /// Deletes what a job left outside the job store, its files. Called for cancelled and expired jobs that no worker
     /// holds, possibly more than once and by two nodes at a time: it must be idempotent.
     ///

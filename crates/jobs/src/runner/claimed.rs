@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::Core;
 use crate::{
-    Error, ErrorKind, Failure, Finish, JobContext, JobError, JobRecord, Lease, Outcome, Release, StopReason,
+    Error, ErrorKind, Failure, Finish, Handler, JobContext, JobError, JobRecord, Lease, Outcome, Release, StopReason,
     StopSignal, Timestamp,
 };
 
@@ -47,7 +47,7 @@ impl Core {
         let context = Arc::new(context);
         let _place = self.take_place(lane, &context);
         let ended = match self.exhausted(context.record()) {
-            Some(failure) => Err(JobError::Failed(failure)),
+            Some(failure) => Err(self.give_up(context.record(), failure).await),
             None => self.supervise(&context).await,
         };
         self.log_end(&context, began, &ended);
@@ -66,14 +66,19 @@ impl Core {
         (job.attempts > attempts_max).then(|| job.failure.clone().unwrap_or_else(crashed))
     }
 
+    async fn give_up(&self, job: &JobRecord, failure: Failure) -> JobError {
+        let told = self.handler(job).give_up(job, &failure).await;
+        told.err().unwrap_or(JobError::Failed(failure))
+    }
+
+    fn handler(&self, job: &JobRecord) -> Arc<dyn Handler> {
+        let handler = self.handlers.get(job.kind.as_str());
+        Arc::clone(handler.expect("only kinds with a handler are claimed"))
+    }
+
     /// Runs the handler as a task of its own, renews the lease beside it, and hands on the shutdown.
     async fn supervise(&self, context: &Arc<JobContext>) -> Ended {
-        let kind = context.record().kind.as_str();
-        let handler = self
-            .handlers
-            .get(kind)
-            .expect("only kinds with a handler are claimed")
-            .clone();
+        let handler = self.handler(context.record());
         let stop = context.stop_signal();
         let mut work = JoinSet::new();
         let for_work = context.clone();
