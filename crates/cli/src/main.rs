@@ -11,11 +11,13 @@ mod secret;
 mod settings_file;
 mod workspace;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Whatever a command makes is for its user alone; files that are to be shared are given away afterwards, knowingly.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    allow_many_files();
     let arguments = match arguments::parse() {
         Ok(arguments) => arguments,
         Err(exit_code) => return exit_code,
@@ -25,4 +27,15 @@ fn main() -> ExitCode {
         Ok(exit_code) => exit_code,
         Err(error) => failure::report(&error),
     }
+}
+
+/// Raises the number of files that may be open to what the system allows: shells and service managers give few, and a server
+/// with all its connections needs more. Where it cannot be raised, what there is has to do.
+fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    let _ = setrlimit(Resource::Nofile, raised);
 }
