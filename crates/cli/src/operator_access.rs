@@ -1,7 +1,7 @@
 //! How an operator's commands reach a running server: over its Unix socket on this machine, or over the network with a token.
 
 use crate::secret::read_from;
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use fhirhose_client::{FetchPolicy, Http, HttpSettings, Operator};
 use std::path::{Path, PathBuf};
@@ -10,26 +10,19 @@ use url::{Host, Url};
 /// The name of the operator's socket in a data folder.
 pub(crate) const OPERATOR_SOCKET: &str = "operator.sock";
 
+/// Where a server is when nothing is said.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
+
 /// Where a running server is.
 #[derive(Debug, Args)]
 pub(crate) struct OperatorAccess {
-    /// The server, without /fhir
-    #[arg(
-        long,
-        env = "FHIRHOSE_SERVER",
-        default_value = "http://127.0.0.1:8080",
-        value_name = "URL",
-        conflicts_with_all = ["data", "operator_socket"]
-    )]
-    server: String,
+    /// The server, without /fhir [env: FHIRHOSE_SERVER] [default: http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["data", "operator_socket"])]
+    server: Option<String>,
 
-    /// A file with an access token of scope system/operator, for a server that asks for one; `-` is stdin
-    #[arg(
-        long,
-        env = "FHIRHOSE_TOKEN_FILE",
-        value_name = "FILE",
-        conflicts_with_all = ["data", "operator_socket"]
-    )]
+    /// A file with an access token of scope system/operator, for a server that asks for one; `-` is stdin [env:
+    /// FHIRHOSE_TOKEN_FILE]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "operator_socket"])]
     token_file: Option<PathBuf>,
 
     /// The data folder of a server on this machine: it is asked over operator.sock in there, without a token
@@ -48,15 +41,32 @@ impl OperatorAccess {
         if let Some(socket) = self.operator_socket.clone().or(of_folder) {
             return over_socket(&socket);
         }
-        let operator = Operator::new(own_http()?, &self.server)?;
-        let Some(file) = &self.token_file else {
+        // Read here and not by clap, to which a variable that is set for all commands would contradict `--data`.
+        let server = match &self.server {
+            Some(url) => url.clone(),
+            None => variable("FHIRHOSE_SERVER")?.unwrap_or_else(|| DEFAULT_SERVER.to_owned()),
+        };
+        let file = match &self.token_file {
+            Some(file) => Some(file.clone()),
+            None => variable("FHIRHOSE_TOKEN_FILE")?.map(PathBuf::from),
+        };
+        let operator = Operator::new(own_http()?, &server)?;
+        let Some(file) = file else {
             return Ok(operator);
         };
-        if !is_confidential(&self.server) {
+        if !is_confidential(&server) {
             bail!("a token is sent over https only, or to this machine");
         }
-        Ok(operator.with_token(read_from("token", file)?.text()))
+        Ok(operator.with_token(read_from("token", &file)?.text()))
     }
+}
+
+/// Reads an environment variable; an empty one is none.
+fn variable(name: &str) -> Result<Option<String>> {
+    let value = std::env::var_os(name).filter(|value| !value.is_empty());
+    let text = value.map(|value| value.into_string());
+    text.transpose()
+        .map_err(|_| anyhow!("the environment variable {name} is not UTF-8"))
 }
 
 /// A client for URLs that the user typed. It follows no redirect: what is sent could be a secret.

@@ -8,7 +8,7 @@
 //! ```
 
 use anyhow::{Context, Result, bail};
-use clap::Command;
+use clap::{Arg, Command};
 use clap::parser::ValueSource;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -49,8 +49,13 @@ pub(crate) fn complete(command: Command, mut given: Vec<OsString>) -> Result<Vec
                 here.get_name()
             );
         };
-        let source = found.value_source(flag.get_id().as_str());
-        if matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
+        let is_given = |flag: &Arg| {
+            let source = found.value_source(flag.get_id().as_str());
+            matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+        };
+        // What is given also counts more than what contradicts it.
+        let contradicted = here.get_arg_conflicts_with(flag).into_iter().any(is_given);
+        if is_given(flag) || contradicted {
             continue;
         }
         append(key, value, &mut given)?;

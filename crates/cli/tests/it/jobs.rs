@@ -1,18 +1,18 @@
 //! `fhirhose jobs` against a running server, by the real binary.
 
 use crate::kill::{free_port, wait_for_health};
-use crate::sample::{run, start, succeed};
+use crate::sample::{fhirhose, run, start, succeed};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Child;
+use std::process::{Child, Command, Stdio};
 
 /// A server over a small store, ended with the test.
 struct Server {
     child: Child,
     url: String,
     port: u16,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Server {
@@ -35,7 +35,7 @@ impl Server {
             child,
             url: format!("http://{listen}"),
             port,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -105,6 +105,50 @@ fn a_jobs_action_that_is_refused_says_why() {
     let output = run(&["jobs", "list", "--state", "unheard", "--server", &server.url]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("the states are"), "{said}");
+}
+
+#[test]
+fn a_data_folder_counts_more_than_the_server_that_is_set_for_all_commands() {
+    let server = Server::start(&[]);
+    let at = |name: &str| server.folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(at("elsewhere.toml"), "[jobs.list]\nserver = \"http://127.0.0.1:1\"\n").unwrap();
+    let (store, config) = (at("store"), at("elsewhere.toml"));
+    let over_socket = ["jobs", "list", "--data", &store];
+    let with_file = ["jobs", "list", "--data", &store, "--config", &config];
+    let set = |line: &[&str], url: &str, token_file: Option<&str>| {
+        let mut command = fhirhose(line);
+        command.env("FHIRHOSE_SERVER", url);
+        token_file.map(|file| command.env("FHIRHOSE_TOKEN_FILE", file));
+        command.output().unwrap()
+    };
+    assert!(set(&over_socket, "http://127.0.0.1:1", Some("/nowhere")).status.success());
+    assert!(run(&with_file).status.success());
+    assert!(set(&["jobs", "list"], &server.url, None).status.success());
+    assert!(!set(&["jobs", "list"], &server.url, Some("/nowhere")).status.success());
+    let both = ["jobs", "list", "--data", &store, "--server", &server.url];
+    assert_eq!(run(&both).status.code(), Some(2), "two places contradict each other");
+}
+
+#[test]
+fn a_server_may_open_as_many_files_as_the_system_allows() {
+    let mut server = Server::start(&[]);
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    let (store, port) = (server.folder.path().join("store"), free_port());
+    let few = "ulimit -S -n 100 && exec \"$0\" serve --data \"$1\" --listen \"$2\"";
+    server.child = Command::new("sh")
+        .args(["-c", few, env!("CARGO_BIN_EXE_fhirhose")])
+        .arg(store)
+        .arg(format!("127.0.0.1:{port}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for_health(&mut server.child, port);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.child.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files"));
+    let words: Vec<&str> = line.unwrap().split_whitespace().collect();
+    assert_eq!(words[3], words[4], "{words:?}");
 }
 
 #[test]
