@@ -161,6 +161,11 @@ async fn job_that_crashes_its_process_again_and_again_fails() {
     let failure = bench.job(&id).await.failure.unwrap();
     assert_eq!(failure.code, "crash-loop");
     assert!(failure.message.contains("crashed 5 times"), "{}", failure.message);
+    assert_eq!(
+        bench.take_seen(),
+        ["given up: crash-loop"],
+        "its handler learns of it"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -610,6 +615,11 @@ impl Handler for Script {
             }),
             _ => panic!("no such script: {spec}"),
         }
+    }
+
+    async fn give_up(&self, _job: &JobRecord, failure: &Failure) -> Result<(), JobError> {
+        self.see(format!("given up: {}", failure.code));
+        Ok(())
     }
 
     async fn clean(&self, job: &JobRecord) -> Result<Cleanup, JobError> {

@@ -45,6 +45,14 @@ impl<H: Handler> Handler for Audited<H> {
         ended
     }
 
+    async fn give_up(&self, job: &JobRecord, failure: &Failure) -> Result<(), JobError> {
+        self.handler.give_up(job, failure).await?;
+        let mut told = about(Act::JobEnd, job);
+        told.status = StatusCode::INTERNAL_SERVER_ERROR;
+        told.text = Some(format!("the job failed: {}", failure.code));
+        self.audit.record(&told).await.map_err(put_off)
+    }
+
     async fn clean(&self, job: &JobRecord) -> Result<Cleanup, JobError> {
         let cleaned = self.handler.clean(job).await?;
         if cleaned == Cleanup::Done {
