@@ -82,6 +82,8 @@ impl Copier {
             let is_stopping = stop.stopping().is_some();
             let wait = match self.step(&mut place).await {
                 Ok(0) if is_stopping => return,
+                // The next start goes on; a stop does not wait for what takes long.
+                Ok(left) if is_stopping && left > LAG_LINES => return,
                 Ok(0) => None,
                 Ok(left) => {
                     if left > LAG_LINES && !was_behind {
