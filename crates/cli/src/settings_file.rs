@@ -8,8 +8,8 @@
 //! ```
 
 use anyhow::{Context, Result, bail};
-use clap::{Arg, Command};
 use clap::parser::ValueSource;
+use clap::{Arg, Command};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use toml::{Table, Value};

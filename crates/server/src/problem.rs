@@ -209,7 +209,7 @@ impl From<ClientFault> for Problem {
             ClientFault::Revoked | ClientFault::Full => {
                 Self::new(StatusCode::CONFLICT, IssueCode::BusinessRule, text)
             }
-            ClientFault::Busy => Self::transient(text),
+            ClientFault::Busy | ClientFault::Untold => Self::transient(text),
             ClientFault::Store(error) => error.into(),
         }
     }

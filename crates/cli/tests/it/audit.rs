@@ -82,6 +82,50 @@ fn a_trail_is_proved_while_the_server_runs_and_after_it_was_killed() {
 }
 
 #[test]
+fn changes_of_clients_are_told_whether_a_server_runs_or_not() {
+    let place = Place::new();
+    let (store, keys) = (place.store(), place.folder.path().join("keys"));
+    succeed(&["client", "keygen", "--out", keys.to_str().unwrap()]);
+    let jwks = keys.join("jwks.json").to_str().unwrap().to_owned();
+    let add = |id: &str| {
+        let line = [
+            "client", "add", id, "--data", &store, "--name", "App", "--jwks", &jwks,
+        ];
+        run(&[&line[..], &["--scope", "system/Patient.rs"]].concat())
+    };
+    let revoke = |id: &str| succeed(&["client", "revoke", id, "--data", &store]);
+    assert!(add("without").status.success());
+    let (mut server, port) = place.serve();
+    assert!(ask(port, "/fhir/Patient/p1").starts_with("HTTP/1.1 200"));
+    assert!(add("with").status.success());
+    assert!(!add("with").status.success(), "it is there already");
+    revoke("without");
+    server.kill().unwrap();
+    server.wait().unwrap();
+    revoke("with");
+    let (is_whole, report) = place.verify(&[]);
+    assert!(is_whole && report["open"] == Value::Array(Vec::new()), "{report}");
+    let table = succeed(&["audit", "show", "--data", &store, "--client", "operator"]);
+    let table = String::from_utf8(table.stdout).unwrap();
+    let told = |act: &str, outcome: &str, id: &str| {
+        let is_it = |line: &&str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            line.contains("closed") && words.contains(&act) && words.contains(&id) && words[4] == outcome
+        };
+        table.lines().filter(is_it).count()
+    };
+    for (act, outcome, id) in [
+        ("client-add", "0", "without"),
+        ("client-add", "0", "with"),
+        ("client-add", "4", "with"),
+        ("client-revoke", "0", "without"),
+        ("client-revoke", "0", "with"),
+    ] {
+        assert_eq!(told(act, outcome, id), 1, "{act} {outcome} {id} in {table}");
+    }
+}
+
+#[test]
 fn a_trail_that_was_tampered_with_fails_with_exit_code_1() {
     let place = Place::new();
     let (mut server, port) = place.serve();

@@ -111,7 +111,11 @@ fn a_jobs_action_that_is_refused_says_why() {
 fn a_data_folder_counts_more_than_the_server_that_is_set_for_all_commands() {
     let server = Server::start(&[]);
     let at = |name: &str| server.folder.path().join(name).to_str().unwrap().to_owned();
-    std::fs::write(at("elsewhere.toml"), "[jobs.list]\nserver = \"http://127.0.0.1:1\"\n").unwrap();
+    std::fs::write(
+        at("elsewhere.toml"),
+        "[jobs.list]\nserver = \"http://127.0.0.1:1\"\n",
+    )
+    .unwrap();
     let (store, config) = (at("store"), at("elsewhere.toml"));
     let over_socket = ["jobs", "list", "--data", &store];
     let with_file = ["jobs", "list", "--data", &store, "--config", &config];
@@ -121,12 +125,24 @@ fn a_data_folder_counts_more_than_the_server_that_is_set_for_all_commands() {
         token_file.map(|file| command.env("FHIRHOSE_TOKEN_FILE", file));
         command.output().unwrap()
     };
-    assert!(set(&over_socket, "http://127.0.0.1:1", Some("/nowhere")).status.success());
+    assert!(
+        set(&over_socket, "http://127.0.0.1:1", Some("/nowhere"))
+            .status
+            .success()
+    );
     assert!(run(&with_file).status.success());
     assert!(set(&["jobs", "list"], &server.url, None).status.success());
-    assert!(!set(&["jobs", "list"], &server.url, Some("/nowhere")).status.success());
+    assert!(
+        !set(&["jobs", "list"], &server.url, Some("/nowhere"))
+            .status
+            .success()
+    );
     let both = ["jobs", "list", "--data", &store, "--server", &server.url];
-    assert_eq!(run(&both).status.code(), Some(2), "two places contradict each other");
+    assert_eq!(
+        run(&both).status.code(),
+        Some(2),
+        "two places contradict each other"
+    );
 }
 
 #[test]

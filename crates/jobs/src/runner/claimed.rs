@@ -7,8 +7,8 @@ use tracing::{info, warn};
 
 use super::Core;
 use crate::{
-    Error, ErrorKind, Failure, Finish, Handler, JobContext, JobError, JobRecord, Lease, Outcome, Release, StopReason,
-    StopSignal, Timestamp,
+    Error, ErrorKind, Failure, Finish, Handler, JobContext, JobError, JobRecord, Lease, Outcome, Release,
+    StopReason, StopSignal, Timestamp,
 };
 
 /// How long a job waits after an attempt that gave no better answer; doubled with each further one.
@@ -47,7 +47,7 @@ impl Core {
         let context = Arc::new(context);
         let _place = self.take_place(lane, &context);
         let ended = match self.exhausted(context.record()) {
-            Some(failure) => Err(self.give_up(context.record(), failure).await),
+            Some(failure) => Err(self.give_job_up(context.record(), failure).await),
             None => self.supervise(&context).await,
         };
         self.log_end(&context, began, &ended);
@@ -66,7 +66,7 @@ impl Core {
         (job.attempts > attempts_max).then(|| job.failure.clone().unwrap_or_else(crashed))
     }
 
-    async fn give_up(&self, job: &JobRecord, failure: Failure) -> JobError {
+    async fn give_job_up(&self, job: &JobRecord, failure: Failure) -> JobError {
         let told = self.handler(job).give_up(job, &failure).await;
         told.err().unwrap_or(JobError::Failed(failure))
     }

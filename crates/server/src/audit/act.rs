@@ -242,16 +242,7 @@ impl Act {
 
     /// Whether it changes what is stored, so that it must be durable before it is answered.
     pub(crate) fn is_write(self) -> bool {
-        matches!(
-            self,
-            Self::Create
-                | Self::Update
-                | Self::Delete
-                | Self::Bundle
-                | Self::ClientAdd
-                | Self::ClientRotate
-                | Self::ClientRevoke
-        )
+        matches!(self, Self::Create | Self::Update | Self::Delete | Self::Bundle)
     }
 
     /// `AuditEvent.type`.

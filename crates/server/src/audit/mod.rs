@@ -9,6 +9,7 @@
 mod act;
 mod body;
 mod chain;
+mod clients;
 mod copy;
 mod files;
 mod jobs;
@@ -24,6 +25,7 @@ mod verify;
 mod writer;
 
 pub use chain::{ChainHead, LineHash};
+pub use clients::CommandTrail;
 pub use files::{AuditFiles, FolderFiles, MemoryFiles, in_order};
 pub use recover::read_head;
 pub use settings::AuditSettings;
@@ -32,6 +34,7 @@ pub use verify::{AuditProblem, AuditReport, verify};
 
 pub(crate) use act::Act;
 pub(crate) use body::closing;
+pub(crate) use clients::{act, closed_after};
 pub(crate) use jobs::Audited as AuditedJobs;
 pub(crate) use record::{Audit, note, note_client, note_grant, note_patients, note_request, note_resource};
 pub(crate) use shape::Told;

@@ -165,6 +165,14 @@ impl Audit {
             opened = Told { act, ..told.clone() };
             told.is_told = true;
         });
+        self.open_as(opened).await
+    }
+
+    /// Opens an event that no request asks for; durable when it returns.
+    ///
+    /// # Errors
+    /// As [`Audit::open`].
+    pub(crate) async fn open_as(&self, opened: Told) -> Result<OpenEvent, Problem> {
         let entry = self.inner.trail.open(opened.event(&self.inner.base_url)).await;
         Ok(OpenEvent {
             entry: entry.map_err(unaudited)?,
@@ -278,10 +286,27 @@ impl Audit {
             }
             delivered.insert(job)
         };
-        match is_new {
-            true => self.record(told).await,
-            false => Ok(()),
+        if !is_new {
+            return Ok(());
         }
+        let recorded = self.record(told).await;
+        if recorded.is_err() {
+            // It was not delivered: the next one is the first.
+            self.inner
+                .delivered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&job);
+        }
+        recorded
+    }
+
+    /// Makes all durable that was told so far.
+    ///
+    /// # Errors
+    /// 507 or 503 when it cannot be written.
+    pub(super) async fn sync(&self) -> Result<(), Problem> {
+        self.inner.trail.sync().await.map_err(unaudited)
     }
 
     fn refuse(&self, pattern: &'static str, told: Told) {

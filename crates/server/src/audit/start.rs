@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use fhirhose_store::Store;
 use tracing::error;
 
 use super::act::Act;
 use super::copy::{Copier, copied};
+use super::files::AuditFiles;
 use super::record::Audit;
 use super::settings::AuditSettings;
 use super::shape::{Told, Who};
@@ -21,11 +23,34 @@ pub(crate) async fn start(
     settings: &AuditSettings,
     base_url: &str,
 ) -> Result<Audit> {
-    let failed = || Error::new(ErrorKind::Audit, "going on with the audit trail");
     let store = &components.store;
+    let (trail, resumed) = go_on(store, &components.audit, settings).await?;
+    let copier = settings.store_copy.then(|| Copier {
+        store: store.clone(),
+        files: Arc::clone(&components.audit),
+        durable: trail.durable(),
+    });
+    let audit = Audit::new(trail, base_url, Arc::clone(store.clock()), settings, copier);
+    audit
+        .record(&beginning(resumed))
+        .await
+        .map_err(|_| Error::new(ErrorKind::Audit, "writing the audit trail"))?;
+    Ok(audit)
+}
+
+/// Goes on with the trail of a store.
+///
+/// # Errors
+/// As [`start`].
+pub(super) async fn go_on(
+    store: &Store,
+    files: &Arc<dyn AuditFiles>,
+    settings: &AuditSettings,
+) -> Result<(Trail, Resumed)> {
+    let failed = || Error::new(ErrorKind::Audit, "going on with the audit trail");
     let known = copied(store).await.map_err(|source| failed().caused_by(source))?;
     let (files, clock, trail) = (
-        Arc::clone(&components.audit),
+        Arc::clone(files),
         Arc::clone(store.clock()),
         settings.trail.clone(),
     );
@@ -38,17 +63,7 @@ pub(crate) async fn start(
             "the audit trail is damaged: `fhirhose audit verify` tells where"
         );
     }
-    let copier = settings.store_copy.then(|| Copier {
-        store: store.clone(),
-        files: Arc::clone(&components.audit),
-        durable: trail.durable(),
-    });
-    let audit = Audit::new(trail, base_url, Arc::clone(store.clock()), settings, copier);
-    audit
-        .record(&beginning(resumed))
-        .await
-        .map_err(|_| Error::new(ErrorKind::Audit, "writing the audit trail"))?;
-    Ok(audit)
+    Ok((trail, resumed))
 }
 
 fn beginning(resumed: Resumed) -> Told {

@@ -44,7 +44,7 @@ static TABLE: &[(&str, &[Method], Audited)] = &[
         Audited::Around(Act::JobControl),
     ),
     ("/clients", &[Method::GET], Audited::After(Act::OperatorRead)),
-    ("/clients", &[Method::POST], Audited::After(Act::ClientAdd)),
+    ("/clients", &[Method::POST], Audited::Around(Act::ClientAdd)),
     (
         "/clients/{client}",
         &[Method::GET],
@@ -53,12 +53,12 @@ static TABLE: &[(&str, &[Method], Audited)] = &[
     (
         "/clients/{client}/revoke",
         &[Method::POST],
-        Audited::After(Act::ClientRevoke),
+        Audited::Around(Act::ClientRevoke),
     ),
     (
         "/clients/{client}/rotate",
         &[Method::POST],
-        Audited::After(Act::ClientRotate),
+        Audited::Around(Act::ClientRotate),
     ),
     ("/auth/token", &[Method::POST], Audited::Token),
     (

@@ -67,6 +67,9 @@ pub enum ClientFault {
     /// Others change the client all the time.
     #[error("others changed the client at the same time; try again")]
     Busy,
+    /// Nothing is changed that cannot be told.
+    #[error("the audit trail cannot be written, and nothing is changed without it")]
+    Untold,
     /// The store failed.
     #[error("reading or writing the registered clients")]
     Store(#[from] fhirhose_store::Error),

@@ -9,9 +9,9 @@ use url::Url;
 
 use super::jobs::json;
 use crate::app::App;
-use crate::audit::note;
+use crate::audit::{self, note};
 use crate::call::{Answer, Call};
-use crate::clients::{ClientFault, ClientRegistry, ClientView, NewClient, Rotation};
+use crate::clients::{ClientChange, ClientFault, ClientRegistry, ClientView, NewClient, Rotation};
 use crate::problem::Problem;
 
 #[derive(Debug, Serialize)]
@@ -35,8 +35,9 @@ pub(super) async fn list(call: Call) -> Answer {
 pub(super) async fn add(call: Call) -> Answer {
     let app = call.app.clone();
     let new: NewClient = body(call).await?;
-    let client = registry(&app).add(new).await?;
-    note(|told| told.subject = Some(client.id.to_string()));
+    note(|told| told.add_detail("scopes", &new.scope));
+    let (id, clients) = (new.client_id.clone(), registry(&app));
+    let client = told(&app, ClientChange::Added, &id, clients.add(new)).await?;
     let mut response = json(&view(&app, &client));
     *response.status_mut() = StatusCode::CREATED;
     Ok(response)
@@ -51,7 +52,8 @@ pub(super) async fn show(call: Call) -> Answer {
 
 /// Shuts a client out and answers 200 with what it is then.
 pub(super) async fn revoke(call: Call) -> Answer {
-    let client = registry(&call.app).revoke(&id(&call)?).await?;
+    let (id, clients) = (id(&call)?, registry(&call.app));
+    let client = told(&call.app, ClientChange::Revoked, &id, clients.revoke(&id)).await?;
     Ok(json(&view(&call.app, &client)))
 }
 
@@ -59,8 +61,21 @@ pub(super) async fn revoke(call: Call) -> Answer {
 pub(super) async fn rotate(call: Call) -> Answer {
     let (app, id) = (call.app.clone(), id(&call)?);
     let rotation: Rotation = body(call).await?;
-    let client = registry(&app).rotate(&id, &rotation).await?;
+    let clients = registry(&app);
+    let client = told(&app, ClientChange::Rotated, &id, clients.rotate(&id, &rotation)).await?;
     Ok(json(&view(&app, &client)))
+}
+
+/// Makes a change, which is told before and after.
+async fn told(
+    app: &App,
+    what: ClientChange,
+    id: &ClientId,
+    change: impl Future<Output = Result<Client, ClientFault>>,
+) -> Result<Client, Problem> {
+    note(|told| told.subject = Some(id.to_string()));
+    let open = app.audit.open(audit::act(what)).await?;
+    Ok(audit::closed_after(open, change).await?)
 }
 
 fn registry(app: &App) -> ClientRegistry {

@@ -8,11 +8,13 @@ use fhirhose_auth::{Client, ClientId};
 use fhirhose_client::{ClientAction, Operator};
 use fhirhose_fhir::instant::Instant;
 use fhirhose_jobs::{Clock, SystemClock};
-use fhirhose_server::{ClientFault, ClientRegistry, ClientView, NewClient, NewKeys, Rotation};
-use fhirhose_store::{ErrorKind, OpenMode};
+use fhirhose_server::audit::{CommandTrail, FolderFiles};
+use fhirhose_server::{ClientChange, ClientFault, ClientRegistry, ClientView, NewClient, NewKeys, Rotation};
+use fhirhose_store::{ErrorKind, OpenMode, Store};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where clients are registered.
 #[derive(Debug, Args)]
@@ -29,16 +31,44 @@ pub(super) struct Place {
 /// The registered clients, wherever they are changed.
 pub(super) enum Clients {
     /// In a folder that this process holds.
-    Folder(ClientRegistry),
+    Folder(Folder),
     /// By the server that holds it.
     Server(Operator),
+}
+
+/// A folder that this process holds.
+pub(super) struct Folder {
+    store: Store,
+    /// Where its audit trail lies.
+    audit: PathBuf,
+}
+
+impl Folder {
+    fn registry(&self) -> ClientRegistry {
+        ClientRegistry::new(self.store.clone())
+    }
+
+    /// Makes a change, which the folder's audit trail tells.
+    async fn change(
+        &self,
+        what: ClientChange,
+        id: &ClientId,
+        change: impl Future<Output = Result<Client, ClientFault>>,
+    ) -> Result<ClientView> {
+        let files = FolderFiles::open(&self.audit).context("opening the audit trail")?;
+        let trail = CommandTrail::open(&self.store, Arc::new(files)).await?;
+        Ok(view(&trail.change(what, id, change).await?))
+    }
 }
 
 impl Place {
     /// Opens the folder, or finds the server that holds it.
     pub(super) async fn open(&self, command: &str) -> Result<Clients> {
         let held = match workspace::open(&self.data, OpenMode::Existing, command, None).await {
-            Ok(store) => return Ok(Clients::Folder(ClientRegistry::new(store))),
+            Ok(store) => {
+                let audit = self.data.join("audit");
+                return Ok(Clients::Folder(Folder { store, audit }));
+            }
             Err(error) => error,
         };
         let own = self.data.join(OPERATOR_SOCKET);
@@ -60,7 +90,10 @@ impl Clients {
     /// Registers a client.
     pub(super) async fn add(&self, new: NewClient) -> Result<ClientView> {
         match self {
-            Self::Folder(registry) => Ok(view(&registry.add(new).await?)),
+            Self::Folder(folder) => {
+                let (id, registry) = (new.client_id.clone(), folder.registry());
+                folder.change(ClientChange::Added, &id, registry.add(new)).await
+            }
             Self::Server(server) => read(&server.add_client(serde_json::to_vec(&new)?).await?),
         }
     }
@@ -68,7 +101,7 @@ impl Clients {
     /// All clients.
     pub(super) async fn list(&self) -> Result<Vec<ClientView>> {
         match self {
-            Self::Folder(registry) => Ok(registry.list().await?.iter().map(view).collect()),
+            Self::Folder(folder) => Ok(folder.registry().list().await?.iter().map(view).collect()),
             Self::Server(server) => {
                 let mut answer: Value = read(&server.clients().await?)?;
                 serde_json::from_value(answer["clients"].take()).context("reading the server's answer")
@@ -79,8 +112,8 @@ impl Clients {
     /// One client.
     pub(super) async fn show(&self, id: &ClientId) -> Result<ClientView> {
         match self {
-            Self::Folder(registry) => {
-                let found = registry.find(id).await?;
+            Self::Folder(folder) => {
+                let found = folder.registry().find(id).await?;
                 Ok(view(&found.ok_or(ClientFault::Unknown)?))
             }
             Self::Server(server) => read(&server.client(id.as_str()).await?),
@@ -90,7 +123,12 @@ impl Clients {
     /// Shuts a client out.
     pub(super) async fn revoke(&self, id: &ClientId) -> Result<ClientView> {
         match self {
-            Self::Folder(registry) => Ok(view(&registry.revoke(id).await?)),
+            Self::Folder(folder) => {
+                let registry = folder.registry();
+                folder
+                    .change(ClientChange::Revoked, id, registry.revoke(id))
+                    .await
+            }
             Self::Server(server) => read(&server.change_client(id.as_str(), ClientAction::Revoke).await?),
         }
     }
@@ -98,7 +136,12 @@ impl Clients {
     /// Gives a client other keys.
     pub(super) async fn rotate(&self, id: &ClientId, rotation: &Rotation) -> Result<ClientView> {
         match self {
-            Self::Folder(registry) => Ok(view(&registry.rotate(id, rotation).await?)),
+            Self::Folder(folder) => {
+                let registry = folder.registry();
+                folder
+                    .change(ClientChange::Rotated, id, registry.rotate(id, rotation))
+                    .await
+            }
             Self::Server(server) => {
                 let action = ClientAction::Rotate(serde_json::to_vec(rotation)?);
                 read(&server.change_client(id.as_str(), action).await?)
