@@ -290,11 +290,8 @@ fn ask_everything(server: &Server, folder: &Path, id: &str, credentials: &Creden
         &[authorized, ACCEPT, PREFER, JSON],
         &stranger.to_string(),
     );
-    for (scope, assertion) in [
-        ("system%2F*.rs", &assertion[..]),
-        ("system%2F*.rs", assertion),
-        ("launch", half),
-    ] {
+    let all = "system%2F*.rs";
+    for (scope, assertion) in [(all, &assertion[..]), (all, assertion), ("launch", half)] {
         send("POST", "/auth/token", &[FORM], &token_request(scope, assertion));
     }
     send(
