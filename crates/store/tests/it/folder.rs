@@ -38,7 +38,7 @@ fn folder_is_made_with_its_parents_and_opens_again() {
     let folder = open(&root, OpenMode::Create).unwrap();
     assert_eq!(
         entries(&root),
-        ["catalog", "format", "lock", "outputs", "runs", "scratch"]
+        ["audit", "catalog", "format", "lock", "outputs", "runs", "scratch"]
     );
     assert!(
         fs::read_to_string(root.join("format"))
@@ -180,7 +180,7 @@ fn folder_whose_making_was_cut_off_is_made_whole() {
         drop(open(temporary.path(), OpenMode::Create).unwrap());
         assert_eq!(
             entries(temporary.path()),
-            ["catalog", "format", "lock", "outputs", "runs", "scratch"]
+            ["audit", "catalog", "format", "lock", "outputs", "runs", "scratch"]
         );
     }
 }
