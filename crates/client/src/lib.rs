@@ -22,19 +22,28 @@
 //! ```
 
 mod body;
+mod clock;
 mod error;
 mod export;
 mod guard;
 mod http;
+mod kick_off;
 mod operator;
+mod provider;
+pub mod pull;
+mod quirks;
 mod retry_after;
 mod small;
 mod smart;
 
+pub use clock::{Clock, SystemClock};
 pub use error::{Error, ErrorKind, Result};
 pub use export::{Downloaded, Export, Poll};
 pub use guard::{Addresses, FetchPolicy, HostPattern, PlainHttp, Resolver, SystemResolver};
 pub use http::{ByteStream, Fetched, Http, HttpSettings, roots_from_pem};
+pub use kick_off::{ExportParameters, KickOffMethod};
 pub use operator::{ClientAction, JobAction, Operator};
+pub use provider::{Accepted, DataProvider, ManifestPage, Status};
+pub use quirks::Quirks;
 pub use small::{Freshness, SmallBody};
 pub use smart::{SmartConfiguration, SmartSettings, Token, TokenSource};

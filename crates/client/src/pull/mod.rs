@@ -1,0 +1,42 @@
+//! Pulls an export into a folder: kick off, poll, download, prove, and go on after a crash where it was.
+//!
+//! [`Pull::run`] does all of it and tells a [`Watch`] what happens; [`PullReport`] says what is there and what is missing.
+
+mod event;
+mod report;
+mod settings;
+
+pub use event::{PullEvent, Quiet, Watch};
+pub use report::{FileKind, MissingFile, PullReport, PulledFile};
+pub use settings::PullSettings;
+
+use std::path::PathBuf;
+
+use crate::kick_off::ExportParameters;
+use crate::provider::DataProvider;
+use crate::{Error, ErrorKind, Result};
+
+/// An export that is to lie in a folder.
+#[derive(Debug)]
+pub struct Pull {
+    /// Who has it.
+    pub provider: DataProvider,
+    /// What is asked for.
+    pub parameters: ExportParameters,
+    /// Where it goes; made when absent. What an earlier run of the same pull left there is gone on with.
+    pub folder: PathBuf,
+    /// Limits.
+    pub settings: PullSettings,
+}
+
+impl Pull {
+    /// Pulls to the end. The report names files that could not be had; then the server keeps its job, and the same pull run again fetches
+    /// what is missing.
+    ///
+    /// # Errors
+    /// What ends the whole pull: a refused kick-off, a failed job, a full disk, a folder of another pull.
+    pub async fn run(&self, watch: &dyn Watch) -> Result<PullReport> {
+        let _ = watch;
+        Err(Error::new(ErrorKind::Protocol, "pulling is not built yet"))
+    }
+}

@@ -1,0 +1,66 @@
+//! What a pull has come to: [`PullReport`].
+
+use serde::{Deserialize, Serialize};
+
+/// Which list of the manifest a file is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileKind {
+    /// Resources.
+    Output,
+    /// Bundles of deletions.
+    Deleted,
+    /// OperationOutcomes.
+    Error,
+}
+
+/// A file that lies whole in the folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PulledFile {
+    /// Its path in the folder, such as `1.Patient.ndjson` or `deleted/1.Bundle.ndjson`.
+    pub name: String,
+    /// Which list it is of.
+    pub kind: FileKind,
+    /// The type of its resources; `None` where the output is organised by instance.
+    pub resource_type: Option<String>,
+    /// Its lines.
+    pub lines: u64,
+    /// Its text, in bytes.
+    pub bytes: u64,
+    /// SHA-256 of its text, in lower-case hex.
+    pub sha256: String,
+}
+
+/// A file that could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MissingFile {
+    /// The name that it would have.
+    pub name: String,
+    /// Which list it is of.
+    pub kind: FileKind,
+    /// The type of its resources.
+    pub resource_type: Option<String>,
+    /// Why, without anything secret.
+    pub why: String,
+}
+
+/// What a pull has come to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PullReport {
+    /// `transactionTime` as the server wrote it: the next `_since` (CL-12).
+    pub transaction_time: String,
+    /// Files that are whole, in the order of the manifest.
+    pub files: Vec<PulledFile>,
+    /// Files that could not be had. Empty: the folder is whole.
+    pub missing: Vec<MissingFile>,
+}
+
+impl PullReport {
+    /// Whether nothing is missing.
+    pub fn is_whole(&self) -> bool {
+        self.missing.is_empty()
+    }
+}
