@@ -18,13 +18,11 @@ use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::{Request, Response};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::{info, warn};
+use tokio::sync::Semaphore;
 
 use crate::answer::Body;
-use crate::listener::converse;
+use crate::listener::{Reception, converse};
 use crate::{Error, ErrorKind, Result};
 
 /// Bytes of a socket's path at most: what Linux takes without the zero at the end.
@@ -32,9 +30,6 @@ const PATH_BYTES_MAX: usize = 107;
 
 /// Connections that are open at a time; further ones wait.
 const CONNECTIONS_MAX: usize = 16;
-
-/// How long to wait after a connection could not be accepted.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The name of whoever asks over the socket; no client can have it.
 pub(crate) const OPERATOR: &str = "operator";
@@ -106,44 +101,30 @@ impl OperatorSocket {
         A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let graceful = GracefulShutdown::new();
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                _ = stop.stopped() => break,
-                accepted = self.accept(&places) => accepted,
-            };
-            match accepted {
-                Ok((stream, place)) => {
-                    let (http, watcher, answer) = (http.clone(), graceful.watcher(), answer.clone());
-                    tokio::spawn(async move {
-                        converse(stream, &http, watcher, OverSocket, answer).await;
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    warn!(%error, "accepting an operator's connection failed");
-                    clock.sleep_until(clock.now().plus(ACCEPT_PAUSE)).await;
-                }
-            }
-        }
-        drop(self);
-        let late = clock.now().plus(drain);
-        tokio::select! {
-            () = graceful.shutdown() => {}
-            () = clock.sleep_until(late) => info!("an operator's connection was cut off at the end of the drain"),
-        }
+        let reception = Reception {
+            what: "an operator's connection",
+            open: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            drain,
+            clock,
+            stop,
+        };
+        reception
+            .receive(
+                async move || self.accept().await,
+                |stream, watcher| {
+                    let (http, answer) = (http.clone(), answer.clone());
+                    async move { converse(stream, &http, watcher, OverSocket, answer).await }
+                },
+            )
+            .await;
     }
 
-    async fn accept(&self, places: &Arc<Semaphore>) -> io::Result<(UnixStream, OwnedSemaphorePermit)> {
-        let place = Arc::clone(places).acquire_owned().await;
-        let place = place.expect("nobody closes the semaphore");
+    async fn accept(&self) -> io::Result<UnixStream> {
         let (stream, _) = self.listener.accept().await?;
         // Between its making and its mode 0600 others could have opened the file, where the folder is open to them.
         let user = stream.peer_cred()?.uid();
         if user == self.owner || user == 0 {
-            return Ok((stream, place));
+            return Ok(stream);
         }
         Err(io::Error::new(
             io::ErrorKind::PermissionDenied,

@@ -7,6 +7,7 @@ mod tls;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -62,41 +63,86 @@ pub(crate) async fn listen<A, F>(
     A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let drain = entrance.drain;
+    let reception = Reception {
+        what: "a connection",
+        open: Arc::new(Semaphore::new(entrance.settings.open_max)),
+        drain: entrance.drain,
+        clock,
+        stop,
+    };
     let door = Arc::new(Door {
         http: http(&entrance.settings),
-        open: Arc::new(Semaphore::new(entrance.settings.open_max)),
         open_by_address: Places::new(),
         handshakes: Semaphore::new(entrance.settings.handshakes_max),
         handshakes_by_address: Places::new(),
         entrance,
     });
-    let graceful = GracefulShutdown::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            _ = stop.stopped() => break,
-            accepted = accept(&listener, &door.open) => accepted,
-        };
-        match accepted {
-            Ok((stream, peer, place)) => {
-                let (door, watcher, answer) = (Arc::clone(&door), graceful.watcher(), answer.clone());
-                tokio::spawn(async move {
-                    door.admit(stream, peer, watcher, answer).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                warn!(%error, "accepting a connection failed");
-                clock.sleep_until(clock.now().plus(ACCEPT_PAUSE)).await;
+    let accept = async move || {
+        let (stream, address) = listener.accept().await?;
+        Ok((stream, Peer(address.ip().to_canonical())))
+    };
+    reception
+        .receive(accept, |(stream, peer), watcher| {
+            let (door, answer) = (Arc::clone(&door), answer.clone());
+            async move { door.admit(stream, peer, watcher, answer).await }
+        })
+        .await;
+}
+
+/// How connections of one kind are taken in.
+pub(crate) struct Reception<'a> {
+    /// What they are called in the log.
+    pub(crate) what: &'static str,
+    /// A permit for each that may be open; further ones wait.
+    pub(crate) open: Arc<Semaphore>,
+    /// How long they may go on after the stop.
+    pub(crate) drain: Duration,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) stop: StopSignal,
+}
+
+impl Reception<'_> {
+    /// Takes in what `accept` gives and lets each be `served` beside the others, until the stop; then nobody comes in any more, and
+    /// those that are there end, for the drain's time.
+    pub(crate) async fn receive<C, F>(
+        self,
+        accept: impl AsyncFn() -> io::Result<C>,
+        served: impl Fn(C, Watcher) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (what, graceful) = (self.what, GracefulShutdown::new());
+        loop {
+            let accepting = async {
+                let place = Arc::clone(&self.open).acquire_owned().await;
+                let place = place.expect("nobody closes the semaphore");
+                Ok::<_, io::Error>((accept().await?, place))
+            };
+            let accepted = tokio::select! {
+                biased;
+                _ = self.stop.stopped() => break,
+                accepted = accepting => accepted,
+            };
+            match accepted {
+                Ok((connection, place)) => {
+                    let serving = served(connection, graceful.watcher());
+                    tokio::spawn(async move {
+                        serving.await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    warn!(%error, "accepting {what} failed");
+                    self.clock.sleep_until(self.clock.now().plus(ACCEPT_PAUSE)).await;
+                }
             }
         }
-    }
-    drop(listener);
-    let late = clock.now().plus(drain);
-    tokio::select! {
-        () = graceful.shutdown() => {}
-        () = clock.sleep_until(late) => info!("connections were still open at the end of the drain: cut off"),
+        drop(accept);
+        let late = self.clock.now().plus(self.drain);
+        tokio::select! {
+            () = graceful.shutdown() => {}
+            () = self.clock.sleep_until(late) => info!("{what} was still open at the end of the drain: cut off"),
+        }
     }
 }
 
@@ -134,22 +180,10 @@ pub(crate) async fn converse<S, M, A, F>(
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    open: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, Peer, OwnedSemaphorePermit)> {
-    let place = Arc::clone(open).acquire_owned().await;
-    let place = place.expect("nobody closes the semaphore");
-    let (stream, address) = listener.accept().await?;
-    Ok((stream, Peer(address.ip().to_canonical()), place))
-}
-
 /// Lets connections in.
 struct Door {
     entrance: Entrance,
     http: http1::Builder,
-    /// A permit for each connection that may be open.
-    open: Arc<Semaphore>,
     open_by_address: Places<AddressBlock>,
     /// A permit for each TLS handshake that may be under way.
     handshakes: Semaphore,
