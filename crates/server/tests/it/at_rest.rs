@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use fhirhose_jobs::{Clock, SystemClock, Timestamp};
 use fhirhose_store::{DataFolder, Holder, OpenMode, OutputName, Store, StoreSettings};
 
-use crate::fixture::{POPULATION, Server};
+use crate::fixture::{POPULATION, Server, eventually};
 
 async fn start(folder: &Path) -> Server {
     let holder = Holder::this_process("test", "now");
@@ -30,12 +30,12 @@ fn jobs(folder: &Path) -> Vec<PathBuf> {
 
 /// Waits until the folder of a job has gone; other kick-offs wake whoever cleans up.
 async fn gone(server: &Server, folder: &Path) {
-    while folder.exists() {
+    eventually("a folder that goes", async || {
         let accepted = server.kick_off("$export?_type=Patient").await;
-        let status_url = accepted.header("content-location").to_owned();
-        server.delete(&status_url).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+        server.delete(accepted.header("content-location")).await;
+        (!folder.exists()).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -98,13 +98,17 @@ async fn an_expired_import_and_export_leave_no_file_behind() {
 #[derive(Debug)]
 struct Ahead;
 
+const AHEAD: Duration = Duration::from_secs(2 * 3_600);
+
 #[async_trait]
 impl Clock for Ahead {
     fn now(&self) -> Timestamp {
-        SystemClock.now().plus(Duration::from_secs(2 * 3_600))
+        SystemClock.now().plus(AHEAD)
     }
 
     async fn sleep_until(&self, at: Timestamp) {
-        tokio::time::sleep(at.since(self.now())).await;
+        // What is left until then by this clock is left by the other.
+        let left = at.since(self.now());
+        SystemClock.sleep_until(SystemClock.now().plus(left)).await;
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::elsewhere::{Elsewhere, Page};
-use crate::fixture::Server;
+use crate::fixture::{Server, eventually};
 use crate::http::Answer;
 use crate::registered::{JWT_BEARER, client, fresh_jti, put_client};
 
@@ -192,9 +192,8 @@ async fn a_token_that_was_asked_for_before_keys_were_changed_is_worth_nothing() 
     let held = hosted.elsewhere.hold().await;
     let ask = async { hosted.ask(&hosted.key, None).await };
     let change = async {
-        while hosted.elsewhere.asked(PATH).is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let is_asked = async || (!hosted.elsewhere.asked(PATH).is_empty()).then_some(());
+        eventually("a request for the keys", is_asked).await;
         hosted.clock.advance(Duration::from_secs(1));
         let mut changed = client("hosted", "system/*.rs", &other_key());
         changed.tokens_from = Some(Instant::from_micros(hosted.clock.now().as_micros()));

@@ -38,6 +38,24 @@ pub(crate) struct Server {
     running: Option<JoinHandle<Result<()>>>,
 }
 
+/// How often something that takes its time is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// After this long what did not come is taken not to come: much longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Looks until there is something, and fails when it does not come.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let began = std::time::Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what}: nothing in {PATIENCE:?}");
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 /// Two patients with what belongs to them, a Group with the first of them, and a Practitioner.
 pub(crate) const POPULATION: [&str; 9] = [
     r#"{"resourceType":"Patient","id":"p1","active":true,"gender":"female"}"#,
@@ -200,13 +218,10 @@ impl Server {
 
     /// Polls until the answer is not 202 any more.
     pub(crate) async fn finished(&self, status_url: &str) -> Answer {
-        loop {
-            let answer = self.get(status_url).await;
-            if answer.status != 202 {
-                return answer;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        eventually("the end of a job", async || {
+            Some(self.get(status_url).await).filter(|answer| answer.status != 202)
+        })
+        .await
     }
 
     /// Exports and gives everything in `output` as `Type/id`.

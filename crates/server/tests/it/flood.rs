@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::fixture::{Held, POPULATION, Server, memory_store};
+use crate::fixture::{Held, POPULATION, Server, eventually, memory_store};
 use crate::http::Ask;
 
 /// How often the ordinary client does all that it does.
@@ -80,14 +80,12 @@ async fn ordinary(server: &Server) -> Duration {
         let accepted = timed(&mut times, server.kick_off("Patient/$export?_type=Patient")).await;
         assert_eq!(accepted.status, 202, "{}", accepted.text());
         let url = accepted.header("content-location").to_owned();
-        let manifest = loop {
+        let manifest = eventually("the end of an export", async || {
             let answer = timed(&mut times, server.get(&url)).await;
-            if answer.status == 200 {
-                break answer.json();
-            }
-            assert_eq!(answer.status, 202, "{}", answer.text());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        };
+            assert!([200, 202].contains(&answer.status), "{}", answer.text());
+            (answer.status == 200).then(|| answer.json())
+        });
+        let manifest = manifest.await;
         let file = manifest["output"][0]["url"].as_str().unwrap().to_owned();
         let answer = timed(&mut times, server.get(&file)).await;
         assert_eq!(answer.lines().len(), 2);

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::fixture::Server;
+use crate::fixture::{Server, eventually};
 
 #[tokio::test]
 async fn a_body_that_is_too_long_gets_413() {
@@ -166,13 +166,11 @@ async fn a_client_has_so_many_downloads_at_a_time_and_one_that_takes_nothing_is_
     assert!(refused.header("retry-after").parse::<u64>().unwrap() > 0);
     let other = server.ask(Method::HEAD, &url).from("127.0.0.2").send().await;
     assert_eq!(other.status, 200, "another client has its own");
-    let again = async {
-        while server.ask(Method::HEAD, &url).send().await.status != 200 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let cut = tokio::time::timeout(Duration::from_secs(60), again).await;
-    cut.expect("the first is cut off and gives its place back");
+    eventually("the place of one that is cut off", async || {
+        let again = server.ask(Method::HEAD, &url).send().await;
+        (again.status == 200).then_some(())
+    })
+    .await;
     drop(untouched);
 }
 

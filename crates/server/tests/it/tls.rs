@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::fixture::Server;
+use crate::fixture::{Server, eventually};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -248,17 +248,11 @@ async fn a_new_certificate_is_shown_and_open_connections_go_on() {
     let mut before = Connection::open(server.address, &client).await.unwrap();
     let renewed = identity.issue();
     assert_ne!(before.certificate, renewed);
-    timeout(LONG, async {
-        loop {
-            let connection = Connection::open(server.address, &client).await.unwrap();
-            if connection.certificate == renewed {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+    eventually("the new certificate", async || {
+        let connection = Connection::open(server.address, &client).await.unwrap();
+        (connection.certificate == renewed).then_some(())
     })
-    .await
-    .expect("the new certificate is shown");
+    .await;
     assert_eq!(before.get("/fhir/metadata").await.unwrap().0, 200);
 }
 

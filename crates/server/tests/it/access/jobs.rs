@@ -1,7 +1,5 @@
 //! Jobs: what becomes of them when tokens and registrations change, and how many a client may have.
 
-use std::time::Duration;
-
 use fhirhose_fhir::instant::Instant;
 use fhirhose_jobs::{JobId, JobState};
 use fhirhose_server::{AuthSettings, SmartSettings};
@@ -9,7 +7,7 @@ use hyper::Method;
 use serde_json::json;
 
 use super::{become_client, by, populated};
-use crate::fixture::{Held, Server, memory_store};
+use crate::fixture::{Held, Server, eventually, memory_store};
 use crate::registered::{client, put_client};
 
 const SCOPES: &str = "system/Patient.rs system/Observation.rs";
@@ -27,17 +25,12 @@ async fn a_job_outlives_the_token_that_began_it_s_12_a_54_f_04() {
     put_client(&server.store, &record).await;
     server.get(&status_url).await.refusal(401);
     let id: JobId = status_url.rsplit('/').next().unwrap().parse().expect("an id");
-    loop {
+    eventually("the end of the job", async || {
         let job = server.store.catalog();
-        let job = fhirhose_jobs::JobStore::job(&**job, &id)
-            .await
-            .unwrap()
-            .expect("the job is there");
-        if job.state == JobState::Succeeded {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+        let job = fhirhose_jobs::JobStore::job(&**job, &id).await.unwrap();
+        (job.expect("the job is there").state == JobState::Succeeded).then_some(())
+    })
+    .await;
     record.revoked = None;
     put_client(&server.store, &record).await;
     let manifest = server.get(&status_url).await.json();
@@ -185,9 +178,10 @@ async fn a_client_that_keeps_many_jobs_leaves_room_for_others_k_43() {
     // Deleting makes room once the files are gone.
     let deleted = server.ask(Method::DELETE, &first).bearer(&hoarder).send().await;
     assert_eq!(deleted.status, 202);
-    while export(&hoarder).await.status == 429 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let taken = eventually("room for another", async || {
+        Some(export(&hoarder).await).filter(|answer| answer.status != 429)
+    });
+    assert_eq!(taken.await.status, 202);
 }
 
 /// K-43: the same for what its requests come to.
