@@ -1,12 +1,11 @@
 //! What lies on the disk: for its owner alone, encrypted where that is asked for.
 
-use crate::kill::{free_port, get, wait_for_health};
+use crate::http::{exchange, finished, free_port, get, wait_for_health};
 use crate::sample::{fhirhose, succeed};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 const NEW_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -83,28 +82,17 @@ fn open_handed(arguments: &[&str]) {
 fn export(port: u16) -> Vec<String> {
     let (status, location) = kick_off(port);
     assert_eq!(status, 202);
-    loop {
-        let (status, body) = get(&location);
-        if status == 200 {
-            let manifest: Value = serde_json::from_str(&body).unwrap();
-            let files = manifest["output"].as_array().unwrap();
-            return files
-                .iter()
-                .map(|file| file["url"].as_str().unwrap().to_owned())
-                .collect();
-        }
-        assert_eq!(status, 202, "{body}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let (status, body) = finished(&location);
+    assert_eq!(status, 200, "{body}");
+    let manifest: Value = serde_json::from_str(&body).unwrap();
+    let files = manifest["output"].as_array().unwrap();
+    let url = |file: &Value| file["url"].as_str().unwrap().to_owned();
+    files.iter().map(url).collect()
 }
 
 fn kick_off(port: u16) -> (u16, String) {
-    use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     let head = "GET /fhir/$export HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    stream.write_all(head.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let answer = exchange(port, head).expect("an answer");
     let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
     let location = answer.lines().find_map(|line| {
         line.to_lowercase()

@@ -1,6 +1,6 @@
 //! `fhirhose audit` beside a running server, after SIGKILL, and over files that were tampered with, by the real binary.
 
-use crate::kill::{exchange, free_port, wait_for_health};
+use crate::http::{exchange, free_port, wait_for_health};
 use crate::sample::{run, start, succeed};
 use serde_json::Value;
 use std::path::{Path, PathBuf};

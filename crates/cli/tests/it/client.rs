@@ -1,6 +1,6 @@
 //! `fhirhose client` and the operator's socket, by the real binary.
 
-use crate::kill::{free_port, wait_for_health};
+use crate::http::{free_port, wait_for_health};
 use crate::sample::{fhirhose, run, start, succeed};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;

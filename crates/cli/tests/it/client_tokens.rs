@@ -1,9 +1,8 @@
 //! Registered clients with tokens, and the operator, before a server with authorization; by the real binary.
 
 use crate::client::{Place, mode, stderr};
+use crate::http::exchange;
 use crate::sample::run;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
 impl Place {
@@ -45,14 +44,11 @@ impl Place {
 
     /// Asks the server with a token and gives the status.
     fn status(&self, path: &str, token: &str) -> u16 {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         let head = format!(
             "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/fhir+json\r\n\
              Authorization: Bearer {token}\r\nConnection: close\r\n\r\n"
         );
-        stream.write_all(head.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        let answer = exchange(self.port, &head).expect("an answer");
         answer.split(' ').nth(1).unwrap().parse().unwrap()
     }
 }

@@ -89,7 +89,7 @@ fn a_folder_in_use_says_who_holds_it() {
         text(&store),
         text(&folder.path().join("Patient.ndjson")),
     ]);
-    let port = crate::kill::free_port();
+    let port = crate::http::free_port();
     let mut server = start(&[
         "serve",
         "--data",
@@ -97,7 +97,7 @@ fn a_folder_in_use_says_who_holds_it() {
         "--listen",
         &format!("127.0.0.1:{port}"),
     ]);
-    crate::kill::wait_for_health(&mut server, port);
+    crate::http::wait_for_health(&mut server, port);
     let refused = run(&["store", "check", "--data", text(&store)]);
     server.kill().unwrap();
     server.wait().unwrap();

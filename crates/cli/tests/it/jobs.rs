@@ -1,10 +1,8 @@
 //! `fhirhose jobs` against a running server, by the real binary.
 
-use crate::kill::{free_port, wait_for_health};
+use crate::http::{exchange, free_port, wait_for_health};
 use crate::sample::{fhirhose, run, start, succeed};
 use serde_json::Value;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 /// A server over a small store, ended with the test.
@@ -41,13 +39,9 @@ impl Server {
 
     /// Kicks an export off and gives the answer as it came.
     fn kick_off(&self) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         let head = "GET /fhir/$export HTTP/1.1\r\nHost: localhost\r\nAccept: application/fhir+json\r\n\
                     Prefer: respond-async\r\nConnection: close\r\n\r\n";
-        stream.write_all(head.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        exchange(self.port, head).expect("an answer")
     }
 
     fn jobs(&self, arguments: &[&str]) -> String {

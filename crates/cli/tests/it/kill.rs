@@ -9,6 +9,7 @@
     reason = "a run that fails is repeated by the seed that it printed"
 )]
 
+use crate::http::{LOOK, eventually, exchange, free_port, get, wait_for_health};
 use crate::sample::{assert_same, exported, fhirhose, succeed, write_population};
 use fhirhose_bulk::import::ImportResult;
 use fhirhose_client::{Export, Http, HttpSettings, Poll};
@@ -16,8 +17,6 @@ use fhirhose_jobs::{JobFilter, JobState, SystemClock};
 use fhirhose_store::{DataFolder, Holder, OpenMode, Store, StoreSettings};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -32,9 +31,6 @@ const RESOURCES: usize = 38_473;
 
 /// The least span within which a kill is drawn.
 const LEFT_MIN: Duration = Duration::from_millis(100);
-
-/// How often a process or a server is looked at.
-const LOOK: Duration = Duration::from_millis(2);
 
 #[test]
 fn a_load_that_is_killed_ends_as_if_it_was_not() {
@@ -401,21 +397,6 @@ fn sum(report: &Value, list: &str, number: &str) -> u64 {
     items.iter().map(|item| item[number].as_u64().unwrap()).sum()
 }
 
-/// A port that was free a moment ago; the server keeps it through its restarts.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-/// Waits until a server answers that was just started.
-pub(crate) fn wait_for_health(server: &mut Child, port: u16) {
-    let health = format!("http://127.0.0.1:{port}/health");
-    while get(&health).0 != 200 {
-        assert_eq!(server.try_wait().unwrap(), None, "the server ended by itself");
-        std::thread::sleep(LOOK);
-    }
-}
-
 /// Starts the binary and does not wait; what it says goes to `log`, replacing what was there: nobody empties a pipe.
 fn start(line: &[&str], log: &Path) -> Child {
     let log = std::fs::File::create(log).unwrap();
@@ -488,12 +469,7 @@ impl Server<'_> {
 
     /// Polls until the job is done; gives the answer.
     fn await_done(&self, status: &str) -> Value {
-        loop {
-            if let Some(answer) = self.poll(status) {
-                return answer;
-            }
-            std::thread::sleep(LOOK);
-        }
+        eventually("the end of a job", || self.poll(status))
     }
 
     fn poll(&self, status: &str) -> Option<Value> {
@@ -561,27 +537,4 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
         .build()
         .unwrap();
     runtime.block_on(work)
-}
-
-/// GET by hand: status and body; status 0 when nobody answers.
-pub(crate) fn get(url: &str) -> (u16, String) {
-    let rest = url.strip_prefix("http://127.0.0.1:").unwrap();
-    let (port, path) = rest.split_once('/').unwrap();
-    let request = format!(
-        "GET /{path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
-    );
-    let Some(answer) = exchange(port.parse().unwrap(), &request) else {
-        return (0, String::new());
-    };
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
-    (status.unwrap_or(0), body.unwrap_or_default())
-}
-
-pub(crate) fn exchange(port: u16, request: &str) -> Option<String> {
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
 }

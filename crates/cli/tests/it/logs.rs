@@ -1,14 +1,12 @@
 //! What a server says on stderr, of everything that clients can do to it: nothing of patients, tokens and keys.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::kill::{free_port, wait_for_health};
+use crate::http::{eventually, exchange, free_port, wait_for_health};
 use crate::sample::{fhirhose, succeed, write_population};
 
 type Header<'a> = (&'a str, &'a str);
@@ -58,16 +56,12 @@ impl Server {
 
     /// Sends a request as it stands and gives the whole answer.
     fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         let mut request = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
         request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        String::from_utf8_lossy(&answer).into_owned()
+        exchange(self.port, &request).expect("an answer")
     }
 }
 
@@ -198,16 +192,16 @@ fn export(server: &Server, id: &str, authorized: Header<'_>) -> (String, String)
     let target = format!("/fhir/Patient/{id}/$export?_type=Patient");
     let kicked = server.send("GET", &target, &[ACCEPT, PREFER, authorized], "");
     let status = path(header(&kicked, "content-location")).to_owned();
-    let manifest = loop {
+    let manifest = eventually("the end of an export", || {
         let answer = server.send("GET", &status, &[authorized], "");
-        if answer.starts_with("HTTP/1.1 200") {
-            break answer;
-        }
+        let (first, _) = answer.split_once("\r\n").unwrap();
+        // Asked faster than it likes: 429.
         assert!(
-            answer.starts_with("HTTP/1.1 202") || answer.starts_with("HTTP/1.1 429"),
-            "{answer}"
+            ["200", "202", "429"].iter().any(|known| first.contains(known)),
+            "{first}"
         );
-    };
+        first.contains("200").then_some(answer)
+    });
     let manifest: Value = serde_json::from_str(body(&manifest)).unwrap();
     let file = path(manifest["output"][0]["url"].as_str().unwrap()).to_owned();
     (status, file)

@@ -11,6 +11,7 @@ mod client;
 mod client_tokens;
 mod commands;
 mod export;
+mod http;
 mod jobs;
 mod kill;
 mod listen;

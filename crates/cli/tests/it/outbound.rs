@@ -1,12 +1,11 @@
 //! Imports from another server, over TLS with an authority of one's own.
 
-use crate::kill::{exchange, free_port, get, wait_for_health};
+use crate::http::{eventually, exchange, finished, free_port, polled, wait_for_health};
 use crate::sample::{start, succeed};
 use fhirhose_client::{Export, Http, HttpSettings, Poll, roots_from_pem};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Child;
-use std::time::Duration;
 
 /// A server that ends with the test.
 struct Server(Child);
@@ -25,27 +24,22 @@ fn exported(port: u16, pem: &str) -> Vec<Value> {
         ..HttpSettings::default()
     };
     let http = Http::new(&settings).unwrap();
-    let exporting = async {
-        let kick_off = format!("https://localhost:{port}/fhir/$export");
-        // The server may not be there yet.
-        let export = loop {
-            match Export::kick_off(&http, &kick_off).await {
-                Ok(export) => break export,
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        };
-        loop {
-            match export.poll(&http).await.unwrap() {
-                Poll::Done(manifest) => break manifest,
-                Poll::Running { .. } => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
-    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let manifest = runtime.block_on(exporting);
+    let kick_off = format!("https://localhost:{port}/fhir/$export");
+    // The server may not be there yet.
+    let export = eventually("a kick-off", || {
+        runtime.block_on(Export::kick_off(&http, &kick_off)).ok()
+    });
+    let manifest = polled("the end of an export", || {
+        match runtime.block_on(export.poll(&http)) {
+            Ok(Poll::Done(manifest)) => Some(manifest),
+            Ok(Poll::Running { .. }) => None,
+            Err(error) => panic!("a poll: {error}"),
+        }
+    });
     let input = |url: &str| json!({"name": "input", "part": [{"name": "url", "valueUrl": url}]});
     manifest.output.iter().map(|file| input(&file.url)).collect()
 }
@@ -72,14 +66,9 @@ fn report(accepted: &str) -> Value {
         .lines()
         .find(|line| line.to_lowercase().starts_with("content-location: "));
     let status_url = &location.expect("a status URL")["content-location: ".len()..];
-    loop {
-        let (status, body) = get(status_url);
-        if status != 202 {
-            assert_eq!(status, 200, "{body}");
-            return serde_json::from_str(&body).unwrap();
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let (status, body) = finished(status_url);
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str(&body).unwrap()
 }
 
 #[test]

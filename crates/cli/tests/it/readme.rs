@@ -1,11 +1,10 @@
 //! What the README tells its readers to type, typed.
 
-use crate::kill::free_port;
+use crate::http::{eventually, free_port};
 use crate::sample::succeed;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
 /// The shell blocks of a section, without what is said between them.
 fn blocks(section: &str) -> Vec<String> {
@@ -57,11 +56,11 @@ impl Server {
         let log = std::fs::File::create(folder.join("log")).unwrap();
         let mut command = bash(folder, &format!("exec {script}"));
         let mut child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        eventually("a server that takes connections", || {
             let said = || std::fs::read_to_string(folder.join("log")).unwrap();
             assert_eq!(child.try_wait().unwrap(), None, "it ended by itself: {}", said());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+            TcpStream::connect(("127.0.0.1", port)).ok()
+        });
         Self(child)
     }
 }
