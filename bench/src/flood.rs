@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
+/// Between two polls of an export: a client that asks again at once would be a flood of its own.
+const POLL_PAUSE: Duration = Duration::from_millis(20);
+
 /// How often the ordinary client does all that it does.
 const ROUNDS: usize = 50;
 
@@ -208,7 +211,7 @@ impl Server {
                 if answer.status == 200 {
                     break String::from_utf8(answer.body)?;
                 }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(POLL_PAUSE).await;
             };
             let file = path_after(&manifest, r#""url":""#)?;
             timed(&format!("GET {file}"), &[200]).await?;
