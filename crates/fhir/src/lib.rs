@@ -6,6 +6,7 @@ pub mod bundle;
 pub mod bundle_request;
 pub mod bundle_writer;
 pub mod cohort_group;
+pub mod content_hash;
 pub mod elements;
 pub mod error;
 pub mod etag;

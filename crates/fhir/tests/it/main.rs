@@ -1,6 +1,7 @@
 //! Behaviour of the crate through its public surface; the modules mirror `src/`.
 
 mod attachment;
+mod content_hash;
 mod elements;
 mod line;
 mod meta;
