@@ -44,6 +44,6 @@ pub use http::{ByteStream, Fetched, Http, HttpSettings, roots_from_pem};
 pub use kick_off::{ExportParameters, KickOffMethod};
 pub use operator::{ClientAction, JobAction, Operator};
 pub use provider::{Accepted, DataProvider, ManifestPage, Status};
-pub use quirks::Quirks;
+pub use quirks::{ListForm, QuirkLevel, Quirks};
 pub use small::{Freshness, SmallBody};
 pub use smart::{SmartConfiguration, SmartSettings, Token, TokenSource};
