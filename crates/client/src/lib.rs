@@ -21,6 +21,7 @@
 //! # Ok(()) }
 //! ```
 
+mod batch;
 mod body;
 mod clock;
 mod error;
@@ -36,6 +37,7 @@ mod retry_after;
 mod small;
 mod smart;
 
+pub use batch::{BatchAnswer, BatchEntry, BatchMethod, BatchSettings, Batches};
 pub use clock::{Clock, SystemClock};
 pub use error::{Error, ErrorKind, Result};
 pub use export::{Downloaded, Export, Poll};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::clock::{Clock, SystemClock};
-use crate::export::{read_all, refusal, send};
+pub(crate) use crate::export::{read_all, refusal, send};
 use crate::http::{Fetched, Http, accepted, header, name, parse};
 use crate::kick_off::ExportParameters;
 use crate::quirks::Quirks;
@@ -206,6 +206,11 @@ impl DataProvider {
             return Ok(());
         }
         accepted(response, &place).map(|_| ())
+    }
+
+    /// Begins a request that follows no redirect, with the token where it goes to this server.
+    pub(crate) async fn signed_request(&self, method: Method, url: &Url) -> Result<RequestBuilder> {
+        self.signed(self.http.strict_request(method, url)?, url).await
     }
 
     /// Adds the token to a request that stays at this server's origin.

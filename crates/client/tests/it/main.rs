@@ -4,6 +4,7 @@
     reason = "in a test, what cannot be unwrapped is the failure"
 )]
 
+mod batch;
 mod guard;
 mod limits;
 mod server;
