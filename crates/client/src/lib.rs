@@ -36,6 +36,8 @@ mod quirks;
 mod retry_after;
 mod small;
 mod smart;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use batch::{BatchAnswer, BatchEntry, BatchMethod, BatchSettings, Batches};
 pub use clock::{Clock, SystemClock};

@@ -5,6 +5,7 @@
 )]
 
 mod batch;
+mod ehr;
 mod guard;
 mod limits;
 mod server;
