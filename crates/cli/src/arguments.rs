@@ -1,6 +1,6 @@
 //! The command line: flags win over environment variables, these over `fhirhose.toml`.
 
-use crate::commands::{audit, client, demo, export, generate, jobs, load, serve, store};
+use crate::commands::{audit, client, demo, export, generate, jobs, load, pull, serve, store};
 use crate::settings_file;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -44,6 +44,7 @@ pub(crate) enum Command {
     Generate(generate::Generate),
     Load(load::Load),
     Export(export::Export),
+    Pull(Box<pull::Pull>),
     Serve(Box<serve::Serve>),
     #[command(subcommand)]
     Client(client::ClientCommand),
@@ -62,12 +63,13 @@ Examples:
   fhirhose load --data store population                into a store, with a report
   fhirhose serve --data store                          Bulk Data over HTTP at http://127.0.0.1:8080/fhir
   fhirhose export --data store --out files             straight to files, without HTTP
+  fhirhose pull https://ehr.example.org/fhir --out files   from any Bulk Data server, through crashes
   fhirhose jobs list                                   the jobs of a running server
   fhirhose client list --data store                    who may come in
   fhirhose audit verify --data store                   proves that nothing is missing from the audit trail
 
-Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some lines were refused or an input was not read to its end;
-4 the data folder is held by another process; 5 no space left on the disk.";
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but not everything: lines were refused, an input was not read to its end,
+files are missing; 4 the folder is held by another process; 5 no space left on the disk.";
 
 /// Parses the command line; what is missing is looked up in the settings file.
 pub(crate) fn parse() -> Result<Arguments, ExitCode> {

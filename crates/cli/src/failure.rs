@@ -1,15 +1,33 @@
 //! Errors on their way to a person: message, causes, hint, exit code. Kinds become exit codes here and nowhere else.
 
 use std::error::Error;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::process::ExitCode;
 
 /// Done, but not everything was taken.
 pub(crate) const PARTIAL: u8 = 3;
 const FAILED: u8 = 1;
+const USAGE: u8 = 2;
 const IN_USE: u8 = 4;
 const DISK_FULL: u8 = 5;
+
+/// What is wrong with a command line that can be parsed.
+#[derive(Debug)]
+struct Usage(String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl Error for Usage {}
+
+/// Makes an error of wrong usage.
+pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
+    Usage(message.into()).into()
+}
 
 /// Prints an error with its causes and a way out, and gives the exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
@@ -27,6 +45,12 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 
 fn judge(error: &anyhow::Error) -> (u8, Option<&'static str>) {
     use fhirhose_store::ErrorKind as Store;
+    if error.downcast_ref::<Usage>().is_some() {
+        return (USAGE, Some("`--help` after the command tells of its flags"));
+    }
+    if let Some(kind) = error.chain().find_map(client_kind) {
+        return judge_client(kind);
+    }
     let kind = error.chain().find_map(store_kind);
     match kind {
         Some(Store::InUse) => (
@@ -57,6 +81,27 @@ fn judge(error: &anyhow::Error) -> (u8, Option<&'static str>) {
         ),
         _ => (FAILED, None),
     }
+}
+
+fn judge_client(kind: fhirhose_client::ErrorKind) -> (u8, Option<&'static str>) {
+    use fhirhose_client::ErrorKind as Client;
+    match kind {
+        Client::Unreachable => (
+            FAILED,
+            Some("is the URL right, and does the server run? The same command goes on where it stopped"),
+        ),
+        Client::Busy => (
+            FAILED,
+            Some("the server has trouble: run the same command again later, and it goes on where it stopped"),
+        ),
+        _ => (FAILED, None),
+    }
+}
+
+fn client_kind(cause: &(dyn Error + 'static)) -> Option<fhirhose_client::ErrorKind> {
+    cause
+        .downcast_ref::<fhirhose_client::Error>()
+        .map(fhirhose_client::Error::kind)
 }
 
 fn store_kind(cause: &(dyn Error + 'static)) -> Option<fhirhose_store::ErrorKind> {

@@ -2,11 +2,13 @@
 
 mod arguments;
 mod commands;
+mod export_args;
 mod failure;
 mod logging;
 mod operator_access;
 mod output_key;
 mod progress;
+mod provider_args;
 mod secret;
 mod settings_file;
 mod workspace;

@@ -62,7 +62,7 @@ impl OperatorAccess {
 }
 
 /// Reads an environment variable; an empty one is none.
-fn variable(name: &str) -> Result<Option<String>> {
+pub(crate) fn variable(name: &str) -> Result<Option<String>> {
     let value = std::env::var_os(name).filter(|value| !value.is_empty());
     let text = value.map(|value| value.into_string());
     text.transpose()

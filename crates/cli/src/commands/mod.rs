@@ -7,6 +7,7 @@ pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod jobs;
 pub(crate) mod load;
+pub(crate) mod pull;
 pub(crate) mod serve;
 pub(crate) mod store;
 
@@ -22,6 +23,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(demo) => runtime()?.block_on(demo.run()),
         Command::Load(load) => runtime()?.block_on(load.run()),
         Command::Export(export) => runtime()?.block_on(export.run()),
+        Command::Pull(pull) => runtime()?.block_on(pull.run()),
         Command::Serve(serve) => runtime()?.block_on(serve.run()),
         Command::Client(client) => runtime()?.block_on(client.run()),
         Command::Jobs(jobs) => runtime()?.block_on(jobs.run()),

@@ -1,0 +1,176 @@
+//! `fhirhose pull`: from any Bulk Data server into a folder.
+
+mod table;
+mod watch;
+
+use super::{print, say};
+use crate::export_args::ExportArgs;
+use crate::failure::{PARTIAL, usage};
+use crate::provider_args::{ProviderArgs, ProviderUrl};
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum, value_parser};
+use fhirhose_client::pull::{self, PullReport, PullSettings};
+use std::io::IsTerminal;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use watch::{Bars, Events, Lines, Teller};
+
+/// Pulls an export from a Bulk Data server into a folder, and goes on where it was
+///
+/// Kicks off, polls as the server asks, downloads side by side, and proves each file before it appears under its name. Interrupted,
+/// killed or disconnected, the same command goes on: same export, same files, from the byte where it was. The server is told that its
+/// files can go when everything is safe.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Pull {
+    #[command(flatten)]
+    url: ProviderUrl,
+
+    /// Folder for the files; made when absent
+    #[arg(
+        short = 'd',
+        long,
+        alias = "destination",
+        env = "FHIRHOSE_OUT",
+        value_name = "DIR",
+        required = true
+    )]
+    out: Option<String>,
+
+    #[command(flatten)]
+    export: ExportArgs,
+
+    #[command(flatten)]
+    provider: ProviderArgs,
+
+    /// Files that are fetched at a time
+    #[arg(
+        long,
+        alias = "parallelDownloads",
+        env = "FHIRHOSE_PARALLEL_DOWNLOADS",
+        default_value_t = NonZeroUsize::new(5).expect("five is not zero"),
+        value_name = "N",
+        help_heading = "How to pull"
+    )]
+    parallel_downloads: NonZeroUsize,
+
+    /// How often a file is tried
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = value_parser!(u32).range(1..), help_heading = "How to pull")]
+    file_attempts_max: u32,
+
+    /// How long the server may work on the export, in seconds
+    #[arg(long, default_value_t = 30 * 24 * 60 * 60, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..), help_heading = "How to pull")]
+    export_secs_max: u64,
+
+    /// Leaves export and files on the server at the end
+    #[arg(long, help_heading = "How to pull")]
+    no_delete: bool,
+
+    /// How progress is told on stderr [default: cli on a terminal, else text]
+    #[arg(long, value_enum, value_name = "HOW", conflicts_with = "json")]
+    reporter: Option<Reporter>,
+
+    /// Prints each event as a line of JSON on stdout, the report as the last one
+    #[arg(long)]
+    json: bool,
+}
+
+/// How progress is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Reporter {
+    /// Bars, one a file.
+    Cli,
+    /// Lines, one a file.
+    Text,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  fhirhose pull https://bulk-data.smarthealthit.org/fhir --out files
+  fhirhose pull https://ehr.example.org/fhir --out diabetes --group 1234 --type Patient,Condition,Observation \\
+    --client-id my-app --key private-key.pem
+  fhirhose pull https://ehr.example.org/fhir --out changes --since 2026-11-20T02:00:00.123Z
+  fhirhose pull -f https://ehr.example.org/fhir -d files -g 1234 --_type Patient     as bulk-data-client has it
+
+Exit codes: 0 everything is there; 1 failed; 2 wrong usage; 3 some files are missing; 4 another process pulls into this folder;
+5 no space left on the disk. After 1, 3 and 5 the same command goes on where it was.";
+
+impl Pull {
+    /// Pulls, tells what is there and what is missing, and says by the exit code whether that is everything.
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let base = self.url.base()?;
+        let parameters = self.export.parameters()?;
+        let folder = self.folder()?;
+        let pull = pull::Pull {
+            provider: self.provider.provider(&base).await?,
+            parameters,
+            folder: folder.clone(),
+            settings: self.settings(),
+        };
+        let teller = self.teller();
+        let report = Box::pin(interruptible(pull.run(&*teller))).await;
+        teller.end();
+        self.tell(&report?, &folder)
+    }
+
+    fn settings(&self) -> PullSettings {
+        PullSettings {
+            parallel_downloads: self.parallel_downloads.get(),
+            file_attempts_max: self.file_attempts_max,
+            export_secs_max: self.export_secs_max,
+            deletes_job: !self.no_delete,
+            ..PullSettings::default()
+        }
+    }
+
+    fn folder(&self) -> Result<PathBuf> {
+        let out = self.out.as_deref().context("--out is missing")?;
+        let path = out.strip_prefix("file://").unwrap_or(out);
+        if path.contains("://") || path == "none" {
+            return Err(usage("--out takes a folder"));
+        }
+        Ok(std::path::absolute(path)?)
+    }
+
+    fn teller(&self) -> Box<dyn Teller> {
+        let is_watched = std::io::stderr().is_terminal() && self.reporter != Some(Reporter::Text);
+        match (self.json, is_watched) {
+            (true, _) => Box::new(Events::default()),
+            (false, true) => Box::new(Bars::new()),
+            (false, false) => Box::new(Lines::default()),
+        }
+    }
+
+    fn tell(&self, report: &PullReport, folder: &Path) -> Result<ExitCode> {
+        if self.json {
+            print(&table::event(report)?)?;
+        } else {
+            print(&table::files(report))?;
+        }
+        say(&table::summary(report, folder));
+        match report.is_whole() {
+            true => Ok(ExitCode::SUCCESS),
+            false => {
+                say("hint: the server keeps the export: run the same command again to fetch what is missing");
+                Ok(ExitCode::from(PARTIAL))
+            }
+        }
+    }
+}
+
+/// Runs a pull until it ends or the user, or the machine, wants it to stop. Wherever it is stopped, the next run goes on.
+async fn interruptible(
+    pull: impl Future<Output = fhirhose_client::Result<PullReport>>,
+) -> Result<PullReport> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    tokio::select! {
+        report = pull => Ok(report?),
+        signal = tokio::signal::ctrl_c() => {
+            signal.context("listening for Ctrl-C")?;
+            bail!("interrupted; run the same command again and it goes on where it stopped")
+        }
+        _ = terminate.recv() => bail!("stopped; run the same command again and it goes on where it stopped"),
+    }
+}

@@ -1,0 +1,174 @@
+//! What an export is asked for on the command line: [`ExportArgs`], with bulk-data-client's names beside ours.
+
+use crate::failure::usage;
+use anyhow::Result;
+use clap::Args;
+use fhirhose_client::{ExportParameters, KickOffMethod};
+use fhirhose_fhir::export_request::{ExportLevel, Wire};
+use fhirhose_fhir::id::Id;
+
+/// Parameters that have a flag of their own, which knows what they mean.
+const OWN_FLAGS: [&str; 10] = [
+    "_outputFormat",
+    "_since",
+    "_until",
+    "_type",
+    "_elements",
+    "_typeFilter",
+    "patient",
+    "includeAssociatedData",
+    "organizeOutputBy",
+    "allowPartialManifests",
+];
+
+/// What is to be exported. Without a level, what belongs to all patients.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What to export")]
+pub(crate) struct ExportArgs {
+    /// Everything that the server has, also what belongs to no patient
+    #[arg(long, conflicts_with_all = ["group", "patient"])]
+    global: bool,
+
+    /// Only what belongs to the members of this Group
+    #[arg(short, long, value_name = "ID")]
+    group: Option<String>,
+
+    /// Only these patients; implies --post
+    #[arg(short, long, value_name = "ID,…", value_delimiter = ',')]
+    patient: Vec<String>,
+
+    /// Only these types
+    #[arg(
+        short = 't',
+        long = "type",
+        alias = "_type",
+        value_name = "TYPE,…",
+        value_delimiter = ','
+    )]
+    types: Vec<String>,
+
+    /// Of a type only what a search finds; several for one type are alternatives
+    #[arg(short = 'q', long, alias = "_typeFilter", value_name = "TYPE?SEARCH")]
+    type_filter: Vec<String>,
+
+    /// Only what changed after this instant: the transactionTime of an earlier pull, as it stands in its manifest.json
+    #[arg(short, long, alias = "_since", value_name = "INSTANT")]
+    since: Option<String>,
+
+    /// Only what changed before this instant
+    #[arg(long, alias = "_until", value_name = "INSTANT")]
+    until: Option<String>,
+
+    /// Only these elements, as `Type.element` or `element`
+    #[arg(
+        short,
+        long,
+        alias = "_elements",
+        value_name = "ELEMENT,…",
+        value_delimiter = ','
+    )]
+    elements: Vec<String>,
+
+    /// Adds LatestProvenanceResources, RelevantProvenanceResources, or what else the server knows
+    #[arg(
+        short,
+        long,
+        alias = "includeAssociatedData",
+        value_name = "CODE,…",
+        value_delimiter = ','
+    )]
+    include_associated_data: Vec<String>,
+
+    /// Format of the files, where the server is to be told; only NDJSON can be taken
+    #[arg(short = 'F', long, alias = "_outputFormat", value_name = "FORMAT")]
+    output_format: Option<String>,
+
+    /// Asks for what belongs to one instance of this type together, in blocks
+    #[arg(long, alias = "organizeOutputBy", value_name = "TYPE")]
+    organize_output_by: Option<String>,
+
+    /// Takes files that are ready while the export still runs
+    #[arg(long, alias = "allowPartialManifests")]
+    allow_partial_manifests: bool,
+
+    /// Lets the server leave out what it cannot honour, and say so, where it would refuse
+    #[arg(long)]
+    lenient: bool,
+
+    /// Kicks off by POST
+    #[arg(long)]
+    post: bool,
+
+    /// Speaks the STU4 ballot: $export-v4
+    #[arg(long)]
+    stu4: bool,
+
+    /// Further parameters; after the URL
+    #[arg(short, long, value_name = "NAME=VALUE", num_args = 1.., value_parser = custom)]
+    custom: Vec<(String, String)>,
+}
+
+impl ExportArgs {
+    /// The flags as a kick-off's parameters.
+    pub(crate) fn parameters(&self) -> Result<ExportParameters> {
+        if self.since.as_deref() == Some("auto") {
+            return Err(usage(
+                "--since takes an instant; `fhirhose sync` remembers it from one time to the next",
+            ));
+        }
+        let is_ndjson = |format: &String| {
+            let known = ["application/fhir+ndjson", "application/ndjson", "ndjson"];
+            known.contains(&format.as_str())
+        };
+        if !self.output_format.as_ref().is_none_or(is_ndjson) {
+            return Err(usage("--output-format: files are taken as NDJSON only"));
+        }
+        Ok(ExportParameters {
+            wire: match self.stu4 {
+                true => Wire::Stu4,
+                false => Wire::Stu3,
+            },
+            method: match self.post {
+                true => KickOffMethod::Post,
+                false => KickOffMethod::Fitting,
+            },
+            output_format: self.output_format.clone(),
+            since: self.since.clone(),
+            until: self.until.clone(),
+            types: self.types.clone(),
+            elements: self.elements.clone(),
+            patients: self.patient.clone(),
+            associated_data: self.include_associated_data.clone(),
+            type_filters: self.type_filter.clone(),
+            organize_output_by: self.organize_output_by.clone(),
+            allow_partial_manifests: self.allow_partial_manifests,
+            custom: self.custom.clone(),
+            lenient: self.lenient,
+            ..ExportParameters::new(self.level()?)
+        })
+    }
+
+    fn level(&self) -> Result<ExportLevel> {
+        match &self.group {
+            Some(group) => Id::parse(group)
+                .map(ExportLevel::Group)
+                .ok_or_else(|| usage("--group takes the id of a Group")),
+            None if self.global => Ok(ExportLevel::System),
+            None => Ok(ExportLevel::AllPatients),
+        }
+    }
+}
+
+/// Reads `name=value`.
+fn custom(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=');
+    let is_name = |name: &str| {
+        name.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+    };
+    match parts {
+        Some((name, _)) if OWN_FLAGS.contains(&name) => Err("it has a flag of its own".to_owned()),
+        Some((name, value)) if !name.is_empty() && is_name(name) => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("a parameter is name=value".to_owned()),
+    }
+}

@@ -1,0 +1,250 @@
+//! Which Data Provider a command speaks to, and as whom: [`ProviderUrl`] and [`ProviderArgs`], shared by all commands that do.
+
+use crate::failure::usage;
+use crate::operator_access::{is_confidential, variable};
+use crate::secret::{SecretSource, read_from};
+use anyhow::{Context, Result, bail};
+use clap::{Args, value_parser};
+use fhirhose_auth::{Algorithm, SigningKey};
+use fhirhose_client::{
+    Addresses, DataProvider, FetchPolicy, Http, HttpSettings, PlainHttp, SmartConfiguration, SmartSettings,
+    TokenSource, roots_from_pem,
+};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// What is asked for where nothing is said.
+const SCOPE: &str = "system/*.rs";
+
+/// The same in the words of SMART 1.
+const SCOPE_V1: &str = "system/*.read";
+
+/// The server, for commands that speak to one.
+#[derive(Debug, Args)]
+pub(crate) struct ProviderUrl {
+    /// FHIR base URL of the server [env: FHIRHOSE_FHIR_URL]
+    #[arg(value_name = "URL")]
+    url: Option<String>,
+
+    /// The same as a flag
+    #[arg(
+        short = 'f',
+        long,
+        alias = "fhirUrl",
+        value_name = "URL",
+        conflicts_with = "url"
+    )]
+    fhir_url: Option<String>,
+}
+
+impl ProviderUrl {
+    /// The FHIR base URL.
+    pub(crate) fn base(&self) -> Result<String> {
+        let given = self.url.clone().or_else(|| self.fhir_url.clone());
+        // Read here and not by clap, to which a variable would contradict the flag.
+        let base = match given {
+            Some(url) => Some(url),
+            None => variable("FHIRHOSE_FHIR_URL")?,
+        };
+        base.ok_or_else(|| usage("the FHIR base URL of the server is missing"))
+    }
+}
+
+/// How a Data Provider is spoken to, and as whom.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Access")]
+pub(crate) struct ProviderArgs {
+    /// Id that the server gave this client (SMART Backend Services); without one no token is asked for
+    #[arg(
+        long,
+        alias = "smart-client-id",
+        env = "FHIRHOSE_CLIENT_ID",
+        value_name = "ID"
+    )]
+    client_id: Option<String>,
+
+    /// File with the client's private key, PEM, JWK or JWKS; `-` is stdin
+    #[arg(long, alias = "smart-key", env = "FHIRHOSE_CLIENT_KEY", value_name = "FILE")]
+    key: Option<PathBuf>,
+
+    /// Command that prints the private key
+    #[arg(long, env = "FHIRHOSE_CLIENT_KEY_COMMAND", value_name = "COMMAND")]
+    key_command: Option<String>,
+
+    /// What the key is called in the client's JWKS [default: what a JWK says, else its thumbprint]
+    #[arg(long, env = "FHIRHOSE_CLIENT_KID", value_name = "NAME")]
+    kid: Option<String>,
+
+    /// URL of the client's JWKS, where the server is to be told it
+    #[arg(long, env = "FHIRHOSE_CLIENT_JKU", value_name = "URL")]
+    jku: Option<String>,
+
+    /// Token endpoint; `none` for a server without authorization [default: what the server's smart-configuration says]
+    #[arg(long, alias = "tokenUrl", env = "FHIRHOSE_TOKEN_URL", value_name = "URL")]
+    token_url: Option<String>,
+
+    /// Scopes to ask for, parted by spaces [default: system/*.rs, or system/*.read of a server that knows no other]
+    #[arg(long, env = "FHIRHOSE_SCOPE", value_name = "SCOPES")]
+    scope: Option<String>,
+
+    /// Certificates (PEM) of authorities to trust besides those of the operating system
+    #[arg(long, env = "FHIRHOSE_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+
+    /// How long a connection may take to be made, in seconds
+    #[arg(long, env = "FHIRHOSE_CONNECT_TIMEOUT_SECS", default_value_t = 20, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..))]
+    connect_timeout_secs: u64,
+
+    /// How long the server may send nothing, in seconds; a kick-off can take minutes
+    #[arg(long, env = "FHIRHOSE_READ_TIMEOUT_SECS", default_value_t = 300, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..))]
+    read_timeout_secs: u64,
+}
+
+impl ProviderArgs {
+    /// Makes what speaks to the server; asks it where it gives tokens, if it is to give one.
+    pub(crate) async fn provider(&self, base: &str) -> Result<DataProvider> {
+        let http = self.http(base)?;
+        let provider = DataProvider::new(&http, base)?;
+        match self.tokens(&http, base).await? {
+            Some(tokens) => Ok(provider.with_tokens(tokens)),
+            None => Ok(provider),
+        }
+    }
+
+    /// Makes the connection. A server behind https never leads to plain http.
+    pub(crate) fn http(&self, base: &str) -> Result<Http> {
+        let plain_http = match base.starts_with("https:") {
+            true => PlainHttp::Never,
+            false => PlainHttp::Anywhere,
+        };
+        let mut extra_roots = Vec::new();
+        if let Some(file) = &self.ca {
+            let reading = || format!("reading the authorities in {}", file.display());
+            let pem = std::fs::read(file).with_context(reading)?;
+            extra_roots = roots_from_pem(&pem).with_context(reading)?;
+        }
+        Ok(Http::new(&HttpSettings {
+            connect_timeout_secs: self.connect_timeout_secs,
+            read_timeout_secs: self.read_timeout_secs,
+            small_timeout_secs: self.read_timeout_secs.min(60),
+            policy: FetchPolicy {
+                plain_http,
+                addresses: Addresses::Any,
+                ..FetchPolicy::default()
+            },
+            extra_roots,
+            ..HttpSettings::default()
+        })?)
+    }
+
+    /// Where tokens come from; `None` for a server without authorization.
+    pub(crate) async fn tokens(&self, http: &Http, base: &str) -> Result<Option<TokenSource>> {
+        if self.token_url.as_deref() == Some("none") {
+            return Ok(None);
+        }
+        let keys = self.keys()?;
+        let Some(client_id) = &self.client_id else {
+            if keys.is_empty() {
+                return Ok(None);
+            }
+            return Err(usage("a key wants the client's id beside it: --client-id"));
+        };
+        if keys.is_empty() {
+            return Err(usage(
+                "a client id wants the client's private key beside it: --key FILE",
+            ));
+        }
+        let configuration = match &self.token_url {
+            Some(url) => SmartConfiguration {
+                token_url: url.clone(),
+                ..SmartConfiguration::default()
+            },
+            None => SmartConfiguration::discover(http, base).await?,
+        };
+        for url in [base, &configuration.token_url] {
+            if !is_confidential(url) {
+                bail!("tokens are fetched and sent over https only, or on this machine");
+            }
+        }
+        let mut key = fitting(keys, &configuration.algorithms)?;
+        if let Some(kid) = &self.kid {
+            key = key.with_kid(kid);
+        }
+        let scope = match configuration.speaks_scopes_v1_only() {
+            true => SCOPE_V1,
+            false => SCOPE,
+        };
+        let settings = SmartSettings {
+            client_id: client_id.clone(),
+            key,
+            jku: self.jku.clone(),
+            scopes: self.scope.clone().unwrap_or_else(|| scope.to_owned()),
+        };
+        Ok(Some(TokenSource::at(http, &configuration.token_url, settings)?))
+    }
+
+    /// The client's private keys; several where a JWKS has so many.
+    fn keys(&self) -> Result<Vec<SigningKey>> {
+        let stdin = Path::new("-");
+        let secret = match &self.key {
+            Some(file) if file == stdin => Some(read_from("private key", file)?),
+            file => SecretSource {
+                what: "private key",
+                file: file.as_deref(),
+                command: self.key_command.as_deref(),
+                variable: "FHIRHOSE_CLIENT_KEY_TEXT",
+            }
+            .read()?,
+        };
+        let Some(secret) = secret else {
+            return Ok(Vec::new());
+        };
+        read_keys(secret.text()).context("reading the private key")
+    }
+}
+
+/// Reads a PEM key, a JWK, or the private keys of a JWKS.
+fn read_keys(text: &str) -> Result<Vec<SigningKey>> {
+    if !text.starts_with('{') {
+        return Ok(vec![SigningKey::from_pem(text)?]);
+    }
+    // The error of what is no JSON shows nothing of it.
+    let set: Value = serde_json::from_str(text).unwrap_or_default();
+    let Some(keys) = set["keys"].as_array() else {
+        return Ok(vec![SigningKey::from_jwk(text.as_bytes())?]);
+    };
+    let private = keys.iter().filter(|key| key["d"].is_string());
+    let read: Vec<SigningKey> = private
+        .map(|key| SigningKey::from_jwk(key.to_string().as_bytes()))
+        .collect::<Result<_, _>>()?;
+    if read.is_empty() {
+        bail!("the JWKS has no private key");
+    }
+    Ok(read)
+}
+
+/// The first key that signs as the server wants it; as its `alg` says, else by another algorithm of its type.
+fn fitting(keys: Vec<SigningKey>, algorithms: &[Algorithm]) -> Result<SigningKey> {
+    let mut others = Vec::new();
+    for key in keys {
+        if algorithms.is_empty() || algorithms.contains(&key.algorithm()) {
+            return Ok(key);
+        }
+        others.push(key);
+    }
+    for key in others {
+        // A curve has one algorithm, RSA keys have two.
+        let own = key.algorithm().key_type();
+        let other = algorithms
+            .iter()
+            .find(|wanted| own == "RSA" && wanted.key_type() == own);
+        if let Some(algorithm) = other {
+            return Ok(key.with_algorithm(*algorithm)?);
+        }
+    }
+    let names: Vec<&str> = algorithms.iter().map(|known| known.name()).collect();
+    bail!(
+        "the server takes signatures by {}, which no key makes",
+        names.join(", ")
+    )
+}
