@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
+use crate::quirks::Quirks;
 use crate::{Error, ErrorKind, Result};
 
 /// How a kick-off is sent (K-05).
@@ -116,20 +117,20 @@ impl ExportParameters {
         Ok(url)
     }
 
-    /// The parameters as pairs of the query of a GET, in a fixed order; lists joined by commas (K-07), filters repeated.
-    pub fn query(&self) -> Vec<(String, String)> {
+    /// The parameters as pairs of the query of a GET, in a fixed order; lists and filters as the server takes them (K-07).
+    pub fn query(&self, quirks: &Quirks) -> Vec<(String, String)> {
         let mut pairs = Vec::new();
         let mut add = |name: &str, value: &str| pairs.push((name.to_owned(), value.to_owned()));
         for (name, value) in self.single() {
             add(name, value);
         }
         for (name, values) in self.lists() {
-            if !values.is_empty() {
-                add(name, &values.join(","));
+            for value in quirks.list(values) {
+                add(name, &value);
             }
         }
-        for filter in &self.type_filters {
-            add("_typeFilter", filter);
+        for filter in quirks.filters(&self.type_filters) {
+            add("_typeFilter", &filter);
         }
         if self.allow_partial_manifests {
             add("allowPartialManifests", "true");
@@ -177,6 +178,23 @@ impl ExportParameters {
             parameters.push(json!({ "name": name, "valueString": value }));
         }
         json!({ "resourceType": "Parameters", "parameter": parameters })
+    }
+
+    /// The names of the parameters that are given.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.single().map(|(name, _)| name.to_owned()).collect();
+        let lists = self.lists();
+        let more = [("_typeFilter", &*self.type_filters), ("patient", &*self.patients)];
+        for (name, values) in lists.into_iter().chain(more) {
+            if !values.is_empty() {
+                names.push(name.to_owned());
+            }
+        }
+        if self.allow_partial_manifests {
+            names.push("allowPartialManifests".to_owned());
+        }
+        names.extend(self.custom.iter().map(|(name, _)| name.clone()));
+        names
     }
 
     fn single(&self) -> impl Iterator<Item = (&'static str, &str)> {

@@ -97,6 +97,11 @@ impl DataProvider {
         self
     }
 
+    /// The connection.
+    pub(crate) fn http(&self) -> &Http {
+        &self.http
+    }
+
     /// The FHIR base URL.
     pub fn base(&self) -> &Url {
         &self.base
@@ -118,6 +123,7 @@ impl DataProvider {
     /// [`ErrorKind::Refused`] or [`ErrorKind::Busy`] with the server's own words; [`ErrorKind::Protocol`] without `Content-Location`. Else
     /// as [`Http::fetch`].
     pub async fn kick_off(&self, parameters: &ExportParameters) -> Result<Accepted> {
+        let parameters = &*self.quirks.adapt(parameters)?;
         let mut url = parameters.endpoint(&self.base)?;
         let place = name(&url);
         let request = if parameters.wants_post() {
@@ -126,7 +132,7 @@ impl DataProvider {
                 .header(CONTENT_TYPE, "application/fhir+json")
                 .body(parameters.body().to_string())
         } else {
-            let query = parameters.query();
+            let query = parameters.query(&self.quirks);
             if !query.is_empty() {
                 url.query_pairs_mut().extend_pairs(query);
             }
@@ -191,6 +197,7 @@ impl DataProvider {
         from: u64,
         etag: Option<&str>,
     ) -> Result<Fetched> {
+        let from = if self.quirks.no_ranges { 0 } else { from };
         self.http.fetch(url, from, etag).await
     }
 

@@ -121,7 +121,7 @@ impl Http {
 }
 
 /// Reads a body that is not to be long.
-async fn whole(response: Response, place: &str, bytes_max: usize) -> Result<Vec<u8>> {
+pub(crate) async fn whole(response: Response, place: &str, bytes_max: usize) -> Result<Vec<u8>> {
     let mut chunks = response.bytes_stream();
     let mut bytes = Vec::new();
     let broken = |source| Error::transport(format!("reading {place}"), source);

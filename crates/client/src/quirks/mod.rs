@@ -1,4 +1,10 @@
-//! How servers in the field differ from the standard: [`Quirks`], read from data files.
+//! How servers in the field differ from the standard: [`QuirkProfile`], data files on known servers, and [`Quirks`], what they make us
+//! do differently.
+
+mod adapt;
+mod profile;
+
+pub use profile::{Difference, QuirkProfile, Signs};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +24,11 @@ pub struct Quirks {
     pub lists: ListForm,
     /// How several `_typeFilter` are sent in the query of a GET.
     pub type_filters: ListForm,
-    /// Whether commas inside a `_typeFilter` are percent-encoded once more (`%252C` in the query, `%2C` in a body), for a server that cuts
-    /// at every comma that it sees (K-07).
+    /// Whether commas inside a `_typeFilter` are percent-encoded once more in a query (`%252C` there), for a server that cuts at every
+    /// comma that it sees (K-07).
     pub escapes_filter_commas: bool,
+    /// `_since` of an export that is asked for without: for a server that takes its absence as "since the last time".
+    pub since_when_none: Option<String>,
     /// The longest wait that its `Retry-After` may ask for, in seconds.
     pub retry_after_secs_max: u64,
     /// The shortest wait between two polls, in seconds, whatever it says.
@@ -29,6 +37,8 @@ pub struct Quirks {
     pub busy_kick_off_secs_max: u64,
     /// Files that are fetched from it at a time, at most. 0: as many as the pull's settings say.
     pub parallel_downloads_max: usize,
+    /// Its byte ranges are wrong: a file that broke off is fetched from its beginning.
+    pub no_ranges: bool,
     /// It has no `_since` that can be relied upon: what changed is found by comparing two pulls.
     pub no_since: bool,
 }
@@ -65,10 +75,12 @@ impl Default for Quirks {
             lists: ListForm::Commas,
             type_filters: ListForm::Repeats,
             escapes_filter_commas: false,
+            since_when_none: None,
             retry_after_secs_max: 300,
             poll_secs_min: 0,
             busy_kick_off_secs_max: 0,
             parallel_downloads_max: 0,
+            no_ranges: false,
             no_since: false,
         }
     }
