@@ -1,7 +1,9 @@
 //! What can go wrong between this client and a server.
 
 use std::error::Error as StdError;
+use std::time::Duration;
 
+use crate::answer::Answer;
 use crate::guard::{NOT_REACHED, Refusal, causes};
 
 /// The crate's result.
@@ -17,13 +19,16 @@ pub enum ErrorKind {
     Forbidden,
     /// No connection, a time-out, or a body that ended short: trying again may help.
     Unreachable,
-    /// The server refuses: a 4xx other than 408 and 429.
+    /// The server refuses: a 4xx other than 408 and 429; or a job has failed.
     Refused,
-    /// The server has trouble or asks to come back later: 408, 429, 5xx.
+    /// The server has trouble or asks to come back later: 408, 429, 5xx; [`Error::retry_after`] says when.
     Busy,
+    /// The link to a file is not good any more, or never was: 401, 403, 404, 410, or what object stores say instead. The manifest, fetched
+    /// again, may have another one.
+    LinkExpired,
     /// The answer is not what the standard says.
     Protocol,
-    /// What lay behind the URL is another thing than before.
+    /// What lay behind the URL is another thing than before, or cannot be gone on with: it is to be fetched from its first byte.
     Changed,
     /// What arrived is not what was announced: lines, type, JSON.
     Corrupt,
@@ -37,6 +42,8 @@ pub enum ErrorKind {
 pub struct Error {
     kind: ErrorKind,
     context: String,
+    retry_after: Option<Duration>,
+    answer: Option<Box<Answer>>,
     #[source]
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -47,8 +54,44 @@ impl Error {
         Self {
             kind,
             context: context.into(),
+            retry_after: None,
+            answer: None,
             source: None,
         }
+    }
+
+    /// Adds what the server answered.
+    pub(crate) fn answered(self, answer: Answer) -> Self {
+        Self {
+            answer: Some(Box::new(answer)),
+            ..self
+        }
+    }
+
+    /// Adds when the server wants to be asked again.
+    pub(crate) fn not_before(self, retry_after: Option<Duration>) -> Self {
+        Self { retry_after, ..self }
+    }
+
+    /// Takes words out of what the server said.
+    pub(crate) fn without_words(mut self, words: &[&str]) -> Self {
+        for word in words {
+            self.context = without_word(&self.context, word);
+            if let Some(answer) = &mut self.answer {
+                answer.body = without_word(&answer.body, word);
+            }
+        }
+        self
+    }
+
+    /// How long the server asks to wait, not longer than its [`Quirks`](crate::Quirks) let it.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// What the server answered, if it did.
+    pub fn answer(&self) -> Option<&Answer> {
+        self.answer.as_deref()
     }
 
     /// Adds what caused it.
@@ -87,4 +130,22 @@ impl Error {
         }
         Self::new(ErrorKind::Unreachable, context).caused_by(source.without_url())
     }
+}
+
+/// Puts `…` for a word, where it stands between characters that ids do not have.
+fn without_word(text: &str, word: &str) -> String {
+    let is_of_id = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '.';
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(word) {
+        let (before, found) = rest.split_at(at);
+        let after = &found[word.len()..];
+        let is_word =
+            !before.ends_with(is_of_id) && !after.starts_with(|letter| is_of_id(letter) && letter != '.');
+        kept.push_str(before);
+        kept.push_str(if is_word { "…" } else { word });
+        rest = after;
+    }
+    kept.push_str(rest);
+    kept
 }

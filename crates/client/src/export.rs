@@ -1,15 +1,15 @@
 //! One export on a server, from kick-off to clean-up.
 
+use crate::clock::{Clock, SystemClock};
 use crate::http::{Http, accepted, header, name, parse};
 use crate::{Error, ErrorKind, Result, retry_after};
-use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::manifest::{Manifest, ManifestFile};
 use futures::StreamExt;
 use reqwest::header::{ACCEPT, CONTENT_LOCATION, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use sha2::{Digest, Sha256};
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use url::Url;
@@ -92,7 +92,8 @@ impl Export {
                 progress: header(response.headers(), "x-progress"),
                 retry_after: retry_after::parse(
                     header(response.headers(), RETRY_AFTER.as_str()).as_deref(),
-                    now(),
+                    SystemClock.now(),
+                    retry_after::WAIT_MAX,
                 ),
             }),
             StatusCode::OK => {
@@ -215,10 +216,4 @@ pub(crate) async fn refusal(response: reqwest::Response, place: &str) -> Error {
         kind,
         format!("{place} answers {status}{}", said.unwrap_or_default()),
     )
-}
-
-/// Dates of servers are compared with this machine's clock: there is no other.
-pub(crate) fn now() -> Instant {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Instant::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

@@ -35,6 +35,23 @@ pub struct HttpSettings {
     pub user_agent: String,
 }
 
+impl HttpSettings {
+    /// Suits a FHIR server whose URL the user has typed, and who takes minutes to answer a kick-off: any address and plain HTTP where the
+    /// URL has it, five minutes for an answer to begin, weeks for a file that keeps coming.
+    pub fn for_provider() -> Self {
+        Self {
+            connect_timeout_secs: 30,
+            read_timeout_secs: 5 * 60,
+            small_timeout_secs: 60,
+            policy: FetchPolicy {
+                fetch_secs_max: 30 * 24 * 60 * 60,
+                ..FetchPolicy::for_own_urls()
+            },
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for HttpSettings {
     fn default() -> Self {
         let user_agent = concat!("fhirhose/", env!("CARGO_PKG_VERSION")).to_owned();
@@ -182,6 +199,16 @@ impl Http {
             .map_err(|why| Error::new(ErrorKind::Forbidden, format!("{}: {why}", name(url))))
     }
 
+    /// How many redirects are followed.
+    pub(crate) fn redirects_max(&self) -> usize {
+        self.policy.redirects_max
+    }
+
+    /// Reads a body within the limits of the policy.
+    pub(crate) fn body(&self, response: Response, place: String) -> ByteStream {
+        body(response, BodyLimits::of(&self.policy), place)
+    }
+
     pub(crate) fn small_timeout(&self) -> Duration {
         self.small_timeout
     }
@@ -243,7 +270,7 @@ pub(crate) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn content_range_start(headers: &HeaderMap, place: &str) -> Result<u64> {
+pub(crate) fn content_range_start(headers: &HeaderMap, place: &str) -> Result<u64> {
     let range = header(headers, CONTENT_RANGE.as_str());
     let start = range
         .as_deref()

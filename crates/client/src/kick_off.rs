@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
+use crate::http::name;
 use crate::quirks::Quirks;
 use crate::{Error, ErrorKind, Result};
 
@@ -64,6 +65,9 @@ pub struct ExportParameters {
     /// `Prefer: handling=lenient` (K-22).
     #[serde(default)]
     pub lenient: bool,
+    /// `Prefer: separate-export-status` (K-23).
+    #[serde(default)]
+    pub separate_status: bool,
 }
 
 impl ExportParameters {
@@ -85,6 +89,7 @@ impl ExportParameters {
             allow_partial_manifests: false,
             custom: Vec::new(),
             lenient: false,
+            separate_status: false,
         }
     }
 
@@ -139,6 +144,46 @@ impl ExportParameters {
             add(name, value);
         }
         pairs
+    }
+
+    /// The query as it stands in a URL. Spaces are `%20`, which every server reads, and not `+`.
+    pub(crate) fn query_text(&self, quirks: &Quirks) -> String {
+        let mut text = String::new();
+        for (name, value) in self.query(quirks) {
+            if !text.is_empty() {
+                text.push('&');
+            }
+            percent_encode(&name, &mut text);
+            text.push('=');
+            percent_encode(&value, &mut text);
+        }
+        text
+    }
+
+    /// How the kick-off URL is called in messages: without a patient's id.
+    pub(crate) fn place(&self, endpoint: &Url) -> String {
+        let place = name(endpoint);
+        match &self.level {
+            ExportLevel::Patient(id) => {
+                place.replace(&format!("/Patient/{}/", id.as_str()), "/Patient/[id]/")
+            }
+            _ => place,
+        }
+    }
+
+    /// Takes patients' ids out of what a server said.
+    pub(crate) fn redacted(&self, error: Error) -> Error {
+        let patients = self.patients.iter().map(String::as_str);
+        let own = match &self.level {
+            ExportLevel::Patient(id) => Some(id.as_str()),
+            _ => None,
+        };
+        let ids: Vec<&str> = patients
+            .chain(own)
+            .map(|patient| patient.strip_prefix("Patient/").unwrap_or(patient))
+            .filter(|id| !id.is_empty())
+            .collect();
+        error.without_words(&ids)
     }
 
     /// The parameters as the body of a POST: a Parameters resource.
@@ -214,5 +259,15 @@ impl ExportParameters {
             ("_elements", &self.elements),
             ("includeAssociatedData", &self.associated_data),
         ]
+    }
+}
+
+/// Encodes everything but what RFC 3986 calls unreserved.
+fn percent_encode(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            true => out.push(char::from(byte)),
+            false => out.push_str(&format!("%{byte:02X}")),
+        }
     }
 }

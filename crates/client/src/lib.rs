@@ -21,9 +21,11 @@
 //! # Ok(()) }
 //! ```
 
+mod answer;
 mod batch;
 mod body;
 mod clock;
+mod decode;
 mod error;
 mod export;
 mod guard;
@@ -40,8 +42,10 @@ mod smart;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use answer::Answer;
 pub use batch::{BatchAnswer, BatchEntry, BatchMethod, BatchSettings, Batches};
 pub use clock::{Clock, SystemClock};
+pub use decode::{Coding, DecodeLimits, Decoder, RestartPoint};
 pub use error::{Error, ErrorKind, Result};
 pub use export::{Downloaded, Export, Poll};
 pub use guard::{Addresses, FetchPolicy, HostPattern, PlainHttp, Resolver, SystemResolver};
@@ -49,7 +53,10 @@ pub use http::{ByteStream, Fetched, Http, HttpSettings, roots_from_pem};
 pub use kick_off::{ExportParameters, KickOffMethod};
 pub use metadata::Metadata;
 pub use operator::{ClientAction, JobAction, Operator};
-pub use provider::{Accepted, DataProvider, ManifestPage, Status};
+pub use provider::{
+    Accepted, Begun, DataProvider, FileRequest, ManifestPage, OpenedFile, PageNews, Pages, Patience, Pause,
+    Status, Waiting,
+};
 pub use quirks::{Difference, ListForm, QuirkLevel, QuirkProfile, Quirks, Signs};
 pub use small::{Freshness, SmallBody};
 pub use smart::{SmartConfiguration, SmartSettings, Token, TokenSource};

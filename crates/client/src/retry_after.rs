@@ -3,20 +3,20 @@
 use fhirhose_fhir::instant::Instant;
 use std::time::Duration;
 
-/// The longest wait that a server can ask for.
-const WAIT_MAX: Duration = Duration::from_secs(300);
+/// The longest wait that a server can ask for, unless something else is known of it.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// Reads the header; `now` decides how far away a date is. `None` when there is none or it cannot be read.
-pub(crate) fn parse(value: Option<&str>, now: Instant) -> Option<Duration> {
+pub(crate) fn parse(value: Option<&str>, now: Instant, wait_max: Duration) -> Option<Duration> {
     let value = value?.trim();
     let wait = match value.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => {
             let date = Instant::parse_http_date(value).ok()?;
-            Duration::from_micros(u64::try_from(date.micros() - now.micros()).unwrap_or(0))
+            Duration::from_micros(u64::try_from(date.micros().saturating_sub(now.micros())).unwrap_or(0))
         }
     };
-    Some(wait.min(WAIT_MAX))
+    Some(wait.min(wait_max))
 }
 
 #[cfg(test)]
@@ -26,17 +26,15 @@ mod tests {
     #[test]
     fn seconds_and_dates_are_read_and_capped() {
         let now = Instant::parse("2026-11-21T10:00:00Z").expect("an instant");
-        assert_eq!(parse(Some("7"), now), Some(Duration::from_secs(7)));
-        assert_eq!(parse(Some("18000"), now), Some(WAIT_MAX));
+        let parse = |value| super::parse(value, now, WAIT_MAX);
+        assert_eq!(parse(Some("7")), Some(Duration::from_secs(7)));
+        assert_eq!(parse(Some("18000")), Some(WAIT_MAX));
         assert_eq!(
-            parse(Some("Sat, 21 Nov 2026 10:00:30 GMT"), now),
+            parse(Some("Sat, 21 Nov 2026 10:00:30 GMT")),
             Some(Duration::from_secs(30))
         );
-        assert_eq!(
-            parse(Some("Sat, 21 Nov 2026 09:00:00 GMT"), now),
-            Some(Duration::ZERO)
-        );
-        assert_eq!(parse(Some("soon"), now), None);
-        assert_eq!(parse(None, now), None);
+        assert_eq!(parse(Some("Sat, 21 Nov 2026 09:00:00 GMT")), Some(Duration::ZERO));
+        assert_eq!(parse(Some("soon")), None);
+        assert_eq!(parse(None), None);
     }
 }

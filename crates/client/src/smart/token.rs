@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fhirhose_auth::{AssertionClaims, Scopes, SigningKey, random_id};
+use fhirhose_fhir::instant::Instant;
 use serde::Deserialize;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 use url::Url;
 
+use crate::clock::{Clock, SystemClock};
 use crate::http::{Http, name, parse};
 use crate::smart::SmartConfiguration;
-use crate::{Error, ErrorKind, Result, export};
+use crate::{Error, ErrorKind, Result};
 
 /// How long assertions are good, in seconds: enough for clocks that differ, and no longer than SMART allows.
 const ASSERTION_SECS: u64 = 240;
@@ -41,6 +42,7 @@ pub struct SmartSettings {
 pub struct Token {
     text: String,
     scopes: String,
+    since: Instant,
     until: Instant,
 }
 
@@ -140,11 +142,21 @@ impl TokenSource {
     /// [`ErrorKind::Refused`] or [`ErrorKind::Busy`] with the server's own words, [`ErrorKind::Protocol`] for an answer that is no token;
     /// else as [`Http::fetch_small`].
     pub async fn token(&self) -> Result<Token> {
+        self.token_by(&SystemClock).await
+    }
+
+    /// Does as [`token`](Self::token), by this clock.
+    pub(crate) async fn token_by(&self, clock: &dyn Clock) -> Result<Token> {
         let mut last = self.0.last.lock().await;
-        if let Some(token) = last.as_ref().filter(|token| Instant::now() < token.until) {
+        let now = clock.now();
+        // One that is said to come from the future was got before the clock was set back: nobody knows how old it is.
+        if let Some(token) = last
+            .as_ref()
+            .filter(|token| (token.since..token.until).contains(&now))
+        {
             return Ok(token.clone());
         }
-        let token = self.0.ask().await?;
+        let token = self.0.ask(now).await?;
         *last = Some(token.clone());
         Ok(token)
     }
@@ -160,9 +172,8 @@ impl TokenSource {
 
 impl Inner {
     /// Asks for a token with an assertion that is used this once.
-    async fn ask(&self) -> Result<Token> {
-        let asked = Instant::now();
-        let form = self.form()?;
+    async fn ask(&self, now: Instant) -> Result<Token> {
+        let form = self.form(now)?;
         let place = name(&self.token_url);
         let (status, body) = self
             .http
@@ -192,12 +203,13 @@ impl Inner {
             text: answer.access_token,
             // RFC 6749: left out where it is what was asked for.
             scopes: answer.scope.unwrap_or_else(|| self.settings.scopes.clone()),
-            until: asked + life.saturating_sub(MARGIN.min(life / 2)),
+            since: now,
+            until: later(now, life.saturating_sub(MARGIN.min(life / 2))),
         })
     }
 
     /// The form of a request.
-    fn form(&self) -> Result<String> {
+    fn form(&self, now: Instant) -> Result<String> {
         let unusable = |fault| Error::new(ErrorKind::Disk, "signing an assertion").caused_by(fault);
         let settings = &self.settings;
         let jti = random_id().map_err(unusable)?;
@@ -206,7 +218,7 @@ impl Inner {
             audience: &self.audience,
             jku: settings.jku.as_deref(),
             jti: &jti,
-            now: export::now(),
+            now,
             lifetime_secs: ASSERTION_SECS,
         };
         let assertion = settings.key.assertion(&claims).map_err(unusable)?;
@@ -220,6 +232,11 @@ impl Inner {
             .append_pair("client_assertion", &assertion);
         Ok(form.finish())
     }
+}
+
+fn later(instant: Instant, wait: Duration) -> Instant {
+    let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+    Instant::from_micros(instant.micros().saturating_add(micros))
 }
 
 /// The server's own words, as far as they can be shown: no long words, for one might be the assertion sent back.

@@ -6,7 +6,7 @@
 mod read;
 mod write;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::export_request::Wire;
 use crate::instant::Instant;
 use crate::outcome::Severity;
@@ -81,6 +81,31 @@ impl Manifest {
     /// instance has no type; [`Unsupported`](crate::error::ErrorKind::Unsupported) if the output is organised by a type that R4 does
     /// not have, or goes on on several pages at once.
     pub fn parse(body: &[u8]) -> Result<Self> {
+        let received = read::read(body)?;
+        received.instant.ok_or_else(|| {
+            let problem = "the manifest's transactionTime is not an instant";
+            Error::new(ErrorKind::Invalid, problem)
+        })?;
+        Ok(received.manifest)
+    }
+
+    /// Reads as [`parse`](Self::parse) does, but takes any text as `transactionTime`: there are servers whose is no instant, and the text
+    /// is good for their own `_since` (CL-12).
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), but for the time.
+    pub fn receive(body: &[u8]) -> Result<Received> {
         read::read(body)
     }
+}
+
+/// A manifest as it came from a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// What it says. Its `transaction_time` is [`Instant::MIN`] where the text is no instant.
+    pub manifest: Manifest,
+    /// `transactionTime` as it was written.
+    pub transaction_time: String,
+    /// The same as an instant, if it is one.
+    pub instant: Option<Instant>,
 }

@@ -3,21 +3,16 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{CHECKSUM_EXTENSION, Manifest, ManifestFile};
+use super::{CHECKSUM_EXTENSION, Manifest, ManifestFile, Received};
 use crate::error::{Error, ErrorKind, Result};
 use crate::instant::Instant;
 use crate::outcome::Severity;
 use crate::resource_type::ResourceType;
 
-pub(super) fn read(body: &[u8]) -> Result<Manifest> {
+pub(super) fn read(body: &[u8]) -> Result<Received> {
     let wire: WireManifest =
         serde_json::from_slice(body).map_err(|source| Error::json("the manifest", &source))?;
-    let transaction_time = Instant::parse(&wire.transaction_time).map_err(|_| {
-        Error::new(
-            ErrorKind::Invalid,
-            "the manifest's transactionTime is not an instant",
-        )
-    })?;
+    let instant = Instant::parse(&wire.transaction_time).ok();
     let output_organized_by = wire.output_organized_by.as_deref().map(organizer).transpose()?;
     let next = next(wire.link.unwrap_or_default())?;
     let mut error = files(wire.error, "error", Some("OperationOutcome"))?;
@@ -27,8 +22,8 @@ pub(super) fn read(body: &[u8]) -> Result<Manifest> {
         let problem = "the manifest's output has a file without a type";
         return Err(Error::new(ErrorKind::Invalid, problem));
     }
-    Ok(Manifest {
-        transaction_time,
+    let manifest = Manifest {
+        transaction_time: instant.unwrap_or(Instant::MIN),
         request: wire.request.unwrap_or_default(),
         requires_access_token: wire.requires_access_token.is_some_and(|flag| flag.0),
         output_organized_by,
@@ -36,6 +31,11 @@ pub(super) fn read(body: &[u8]) -> Result<Manifest> {
         deleted: files(wire.deleted, "deleted", Some("Bundle"))?,
         error,
         next,
+    };
+    Ok(Received {
+        manifest,
+        transaction_time: wire.transaction_time,
+        instant,
     })
 }
 

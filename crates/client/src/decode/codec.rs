@@ -1,0 +1,112 @@
+//! One step of each coding, over the libraries that know it: [`Codec`].
+
+use flate2::{Decompress, FlushDecompress, Status};
+use zstd::stream::raw::{Decoder as Frames, InBuffer, Operation, OutBuffer};
+use zstd::zstd_safe::DParameter;
+
+use super::Coding;
+use crate::{Error, ErrorKind, Result};
+
+/// Windows of gzip have 32 KiB at most.
+const GZIP_WINDOW_LOG: u8 = 15;
+
+/// The state of a coding.
+pub(super) enum Codec {
+    Identity,
+    Gzip {
+        member: Box<Decompress>,
+        /// Whether bytes of it have been read.
+        is_begun: bool,
+    },
+    Zstd(Frames<'static>),
+}
+
+/// What one step has done.
+pub(super) struct Step {
+    pub(super) read: usize,
+    pub(super) written: usize,
+    /// Whether a frame or a member has just ended.
+    pub(super) is_end: bool,
+}
+
+impl Codec {
+    pub(super) fn new(coding: Coding, window_log_max: u32) -> Result<Self> {
+        Ok(match coding {
+            Coding::Identity => Self::Identity,
+            Coding::Gzip => Self::gzip(),
+            Coding::Zstd => {
+                let mut frames = Frames::new().map_err(broken)?;
+                let window = DParameter::WindowLogMax(window_log_max);
+                frames.set_parameter(window).map_err(broken)?;
+                Self::Zstd(frames)
+            }
+        })
+    }
+
+    pub(super) fn coding(&self) -> Coding {
+        match self {
+            Self::Identity => Coding::Identity,
+            Self::Gzip { .. } => Coding::Gzip,
+            Self::Zstd(_) => Coding::Zstd,
+        }
+    }
+
+    /// Reads some of `encoded` and writes some of `text`. Does nothing between members without input.
+    pub(super) fn step(&mut self, encoded: &[u8], text: &mut [u8]) -> Result<Step> {
+        match self {
+            Self::Identity => {
+                let bytes = encoded.len().min(text.len());
+                text[..bytes].copy_from_slice(&encoded[..bytes]);
+                Ok(Step {
+                    read: bytes,
+                    written: bytes,
+                    is_end: true,
+                })
+            }
+            Self::Gzip { member, is_begun } => {
+                if encoded.is_empty() && !*is_begun {
+                    return Ok(Step {
+                        read: 0,
+                        written: 0,
+                        is_end: false,
+                    });
+                }
+                *is_begun = true;
+                let (read, written) = (member.total_in(), member.total_out());
+                let status = member
+                    .decompress(encoded, text, FlushDecompress::None)
+                    .map_err(broken)?;
+                let step = Step {
+                    read: usize::try_from(member.total_in() - read).map_err(broken)?,
+                    written: usize::try_from(member.total_out() - written).map_err(broken)?,
+                    is_end: status == Status::StreamEnd,
+                };
+                if step.is_end {
+                    *self = Self::gzip();
+                }
+                Ok(step)
+            }
+            Self::Zstd(frames) => {
+                let mut input = InBuffer::around(encoded);
+                let mut output = OutBuffer::around(text);
+                let hint = frames.run(&mut input, &mut output).map_err(broken)?;
+                Ok(Step {
+                    read: input.pos(),
+                    written: output.pos(),
+                    is_end: hint == 0,
+                })
+            }
+        }
+    }
+
+    fn gzip() -> Self {
+        Self::Gzip {
+            member: Box::new(Decompress::new_gzip(GZIP_WINDOW_LOG)),
+            is_begun: false,
+        }
+    }
+}
+
+fn broken(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new(ErrorKind::Corrupt, "undoing the compression of a body").caused_by(source)
+}
