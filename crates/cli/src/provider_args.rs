@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, value_parser};
 use fhirhose_auth::{Algorithm, SigningKey};
 use fhirhose_client::{
-    Addresses, DataProvider, FetchPolicy, Http, HttpSettings, PlainHttp, SmartConfiguration, SmartSettings,
-    TokenSource, roots_from_pem,
+    Addresses, DataProvider, FetchPolicy, Http, HttpSettings, PlainHttp, QuirkProfile, SmartConfiguration,
+    SmartSettings, TokenSource, roots_from_pem,
 };
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -91,6 +91,16 @@ pub(crate) struct ProviderArgs {
     #[arg(long, env = "FHIRHOSE_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
 
+    /// How the server is taken: `auto` looks what it is, `standard` does nothing differently, else the name or the FILE of quirks
+    /// (`fhirhose doctor --list-quirks`)
+    #[arg(
+        long,
+        env = "FHIRHOSE_QUIRKS",
+        default_value = "auto",
+        value_name = "auto|NAME|FILE"
+    )]
+    quirks: String,
+
     /// How long a connection may take to be made, in seconds
     #[arg(long, env = "FHIRHOSE_CONNECT_TIMEOUT_SECS", default_value_t = 20, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..))]
     connect_timeout_secs: u64,
@@ -105,10 +115,40 @@ impl ProviderArgs {
     pub(crate) async fn provider(&self, base: &str) -> Result<DataProvider> {
         let http = self.http(base)?;
         let provider = DataProvider::new(&http, base)?;
-        match self.tokens(&http, base).await? {
-            Some(tokens) => Ok(provider.with_tokens(tokens)),
-            None => Ok(provider),
+        let provider = match self.tokens(&http, base).await? {
+            Some(tokens) => provider.with_tokens(tokens),
+            None => provider,
+        };
+        Ok(match self.quirks()? {
+            Some(profile) => provider.with_quirks(profile.quirks().clone()),
+            None => provider.discover_quirks().await,
+        })
+    }
+
+    /// The quirks that the user names; `None` where the server is looked at.
+    pub(crate) fn quirks(&self) -> Result<Option<QuirkProfile>> {
+        if self.quirks == "auto" {
+            return Ok(None);
         }
+        if let Some(known) = QuirkProfile::named(&self.quirks) {
+            return Ok(Some(known.clone()));
+        }
+        let file = Path::new(&self.quirks);
+        if !file.exists() {
+            let known: Vec<&str> = QuirkProfile::known()
+                .iter()
+                .map(|profile| &*profile.name)
+                .collect();
+            let problem = format!(
+                "`{}` is neither a file nor the name of quirks: auto, {}",
+                self.quirks,
+                known.join(", ")
+            );
+            return Err(usage(problem));
+        }
+        let text = std::fs::read_to_string(file);
+        let text = text.with_context(|| format!("reading {}", file.display()))?;
+        Ok(Some(QuirkProfile::parse(&text)?))
     }
 
     /// Makes the connection. A server behind https never leads to plain http.
