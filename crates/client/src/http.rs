@@ -120,6 +120,7 @@ impl Http {
                 // A query can hold a secret that is not the next server's business.
                 .referer(false)
                 .no_proxy()
+                .tls_info(true)
                 .dns_resolver(CheckedResolver {
                     policy: Arc::clone(&policy),
                     resolver: Arc::clone(&resolver),

@@ -26,6 +26,7 @@ mod batch;
 mod body;
 mod clock;
 mod decode;
+pub mod doctor;
 mod error;
 mod export;
 mod guard;

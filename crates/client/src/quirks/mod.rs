@@ -39,6 +39,8 @@ pub struct Quirks {
     pub parallel_downloads_max: usize,
     /// Its byte ranges are wrong: a file that broke off is fetched from its beginning.
     pub no_ranges: bool,
+    /// A client has few exports of it, such as one of a Group in a day: none is begun just to look.
+    pub exports_are_scarce: bool,
     /// It has no `_since` that can be relied upon: what changed is found by comparing two pulls.
     pub no_since: bool,
 }
@@ -81,6 +83,7 @@ impl Default for Quirks {
             busy_kick_off_secs_max: 0,
             parallel_downloads_max: 0,
             no_ranges: false,
+            exports_are_scarce: false,
             no_since: false,
         }
     }

@@ -112,7 +112,8 @@ async fn from_capabilities(http: &Http, base: &str) -> Result<String> {
     })
 }
 
-fn token_uri(statement: &Value) -> Option<&str> {
+/// The token endpoint that a CapabilityStatement names.
+pub(crate) fn token_uri(statement: &Value) -> Option<&str> {
     let rests = statement["rest"].as_array()?;
     rests.iter().find_map(|rest| {
         let uris = extension(&rest["security"], OAUTH_URIS)?;

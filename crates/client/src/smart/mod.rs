@@ -4,4 +4,5 @@ mod configuration;
 mod token;
 
 pub use configuration::SmartConfiguration;
+pub(crate) use configuration::token_uri;
 pub use token::{SmartSettings, Token, TokenSource};

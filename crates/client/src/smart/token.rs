@@ -135,6 +135,11 @@ impl TokenSource {
         })))
     }
 
+    /// The scopes that are asked for.
+    pub fn scopes_asked(&self) -> &str {
+        &self.0.settings.scopes
+    }
+
     /// Gives a token that is good for half a minute at least, unless the server's live for less than a minute: the last one, or a new one
     /// (CL-02).
     ///
