@@ -1,6 +1,6 @@
 //! The command line: flags win over environment variables, these over `fhirhose.toml`.
 
-use crate::commands::{audit, client, demo, export, generate, jobs, load, pull, serve, store};
+use crate::commands::{audit, client, demo, doctor, export, generate, jobs, load, pull, serve, store};
 use crate::settings_file;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -45,6 +45,7 @@ pub(crate) enum Command {
     Load(load::Load),
     Export(export::Export),
     Pull(Box<pull::Pull>),
+    Doctor(Box<doctor::DoctorCommand>),
     Serve(Box<serve::Serve>),
     #[command(subcommand)]
     Client(client::ClientCommand),
@@ -64,6 +65,7 @@ Examples:
   fhirhose serve --data store                          Bulk Data over HTTP at http://127.0.0.1:8080/fhir
   fhirhose export --data store --out files             straight to files, without HTTP
   fhirhose pull https://ehr.example.org/fhir --out files   from any Bulk Data server, through crashes
+  fhirhose doctor https://ehr.example.org/fhir             how a server differs, and what a pull does about it
   fhirhose jobs list                                   the jobs of a running server
   fhirhose client list --data store                    who may come in
   fhirhose audit verify --data store                   proves that nothing is missing from the audit trail

@@ -111,18 +111,34 @@ pub(crate) struct ProviderArgs {
 }
 
 impl ProviderArgs {
-    /// Makes what speaks to the server; asks it where it gives tokens, if it is to give one.
+    /// Makes what speaks to the server; asks it where it gives tokens, if it is to give one, and what kind of server it is.
     pub(crate) async fn provider(&self, base: &str) -> Result<DataProvider> {
         let http = self.http(base)?;
-        let provider = DataProvider::new(&http, base)?;
-        let provider = match self.tokens(&http, base).await? {
-            Some(tokens) => provider.with_tokens(tokens),
-            None => provider,
-        };
+        let tokens = self.tokens(&http, base).await?;
+        let provider = self.speaking(&http, base, tokens)?;
         Ok(match self.quirks()? {
             Some(profile) => provider.with_quirks(profile.quirks().clone()),
             None => provider.discover_quirks().await,
         })
+    }
+
+    /// Makes what speaks to the server as the standard says.
+    pub(crate) fn speaking(
+        &self,
+        http: &Http,
+        base: &str,
+        tokens: Option<TokenSource>,
+    ) -> Result<DataProvider> {
+        let provider = DataProvider::new(http, base)?;
+        Ok(match tokens {
+            Some(tokens) => provider.with_tokens(tokens),
+            None => provider,
+        })
+    }
+
+    /// Whether the user says as whom the server is asked.
+    pub(crate) fn has_client(&self) -> bool {
+        self.client_id.is_some()
     }
 
     /// The quirks that the user names; `None` where the server is looked at.

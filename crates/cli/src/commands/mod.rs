@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod client;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod jobs;
@@ -24,6 +25,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Load(load) => runtime()?.block_on(load.run()),
         Command::Export(export) => runtime()?.block_on(export.run()),
         Command::Pull(pull) => runtime()?.block_on(pull.run()),
+        Command::Doctor(doctor) => runtime()?.block_on(doctor.run()),
         Command::Serve(serve) => runtime()?.block_on(serve.run()),
         Command::Client(client) => runtime()?.block_on(client.run()),
         Command::Jobs(jobs) => runtime()?.block_on(jobs.run()),
