@@ -82,6 +82,24 @@ impl<'a> FileRequest<'a> {
     }
 }
 
+impl Begun {
+    /// A file of which no byte is left to fetch.
+    fn ended(&self, response: &Response) -> OpenedFile {
+        OpenedFile {
+            from: self.from,
+            coding: self.coding,
+            etag: Some(self.etag.clone()),
+            encoded_bytes: Some(self.from),
+            stream: Box::pin(futures::stream::empty()),
+            answer: Answer {
+                status: response.status().as_u16(),
+                ..Answer::default()
+            }
+            .with_headers(response.headers()),
+        }
+    }
+}
+
 impl DataProvider {
     /// Begins to fetch a file, or goes on with it where the server can do so.
     ///
@@ -114,6 +132,11 @@ impl DataProvider {
             question = question.bare();
         }
         let response = self.send(&question).await?;
+        if let Some(begun) = begun
+            && is_at_end(&response, begun)
+        {
+            return Ok(begun.ended(&response));
+        }
         if !matches!(response.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
             return Err(self.no_file(response, &place).await);
         }
@@ -208,6 +231,14 @@ impl Head {
             encoded_bytes: total.or(length.map(|length| length.saturating_add(from))),
         })
     }
+}
+
+/// Whether there is nothing from there on because that is the end: the connection broke behind the last byte. Had the file changed,
+/// `If-Range` would have made the server send all of it.
+fn is_at_end(response: &Response, begun: &Begun) -> bool {
+    let range = header(response.headers(), CONTENT_RANGE.as_str());
+    let is_end = |range: String| range.trim() == format!("bytes */{}", begun.from);
+    response.status() == StatusCode::RANGE_NOT_SATISFIABLE && range.is_some_and(is_end)
 }
 
 /// How the bytes are encoded. A `.gz` file that is called one instead of being labelled is taken as what it is.

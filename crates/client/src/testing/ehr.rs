@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::asked::{Asked, Host};
 use super::clock::SimulatedClock;
 use super::connection::{self, Answer, Request};
+use super::drawn::Random;
 use super::jobs::{Job, outcome, struck};
 use super::manifest::SourceFile;
 use super::manner::Manner;
@@ -208,7 +209,14 @@ impl Inner {
         let mut state = self.lock();
         let place = place(&request);
         let fault = place.and_then(|place| state.script.next(place));
-        let answer = self.answer_struck(&mut state, host, &request, place, fault);
+        let garbled = match fault {
+            Some(Fault::Garbled(seed)) => Some(Random::new(seed)),
+            _ => None,
+        };
+        let mut answer = self.answer_struck(&mut state, host, &request, place, fault);
+        if let Some(mut random) = garbled {
+            garble(&mut answer, &mut random);
+        }
         let is_given = !matches!(answer.fault, Some(Fault::Cut(Cut::Before)));
         state.asked.push(Asked {
             host,
@@ -299,6 +307,35 @@ impl Request {
             .map(|(_, value)| value.into_owned())
             .collect()
     }
+}
+
+/// Changes what a reader of an answer might trip over.
+fn garble(answer: &mut Answer, random: &mut Random) {
+    const VALUES: [&str; 8] = [
+        "",
+        "-1",
+        "99999999999999999999",
+        "1e9",
+        "bytes 5-4/3",
+        "\"",
+        "gzip;q",
+        "http://[::1",
+    ];
+    for (_, value) in &mut answer.headers {
+        if random.chance(3) {
+            *value = random.of(&VALUES).to_owned();
+        }
+    }
+    let mut body = answer.body.to_vec();
+    for _ in 0..random.below(4) {
+        let at = random.below(body.len() as u64) as usize;
+        match random.below(3) {
+            0 => body.truncate(at),
+            1 if !body.is_empty() => body[at] = random.below(256) as u8,
+            _ => body.insert(at, random.of(b"{}[]\",:0-\\\x00\xff")),
+        }
+    }
+    answer.body = body.into();
 }
 
 fn place(request: &Request) -> Option<Place> {

@@ -136,6 +136,8 @@ pub enum Fault {
     Expired,
     /// The token is not taken, whatever its age; it is never taken again.
     TokenRefused,
+    /// Some bytes of the body and some values of headers are others, as the seed has it.
+    Garbled(u64),
 }
 
 impl Fault {

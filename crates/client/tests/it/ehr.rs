@@ -7,7 +7,9 @@ use fhirhose_client::testing::{
     Cut, EhrSettings, Fault, FaultyEhr, FileHost, Host, Manner, Place, RetryAfter, SimulatedClock,
     SourceFile, Strike, Words,
 };
-use fhirhose_client::{Clock, DataProvider, ErrorKind, ExportParameters, Http, ManifestPage, Status};
+use fhirhose_client::{
+    Begun, Clock, Coding, DataProvider, ErrorKind, ExportParameters, FileRequest, Http, ManifestPage, Status,
+};
 use fhirhose_fhir::export_request::ExportLevel;
 use futures::StreamExt;
 
@@ -93,6 +95,35 @@ async fn a_cut_body_ends_in_an_error_and_goes_on_by_range() {
         .map(|asked| (asked.status, asked.range_start()))
         .collect();
     assert_eq!(ranges, [(200, None), (206, Some(10))]);
+}
+
+#[tokio::test]
+async fn cl_10_what_lacks_no_byte_but_the_end_of_its_answer_is_not_fetched_again() {
+    let clock = SimulatedClock::default();
+    let refused = Strike::times(1, Place::File(0), Fault::RangeRefused).after(1);
+    let ehr = ehr(&clock, Manner::default(), vec![refused]).await;
+    let http = http(|_| ());
+    let page = manifest(&http, &ehr, &clock).await;
+    let provider = DataProvider::new(&http, &ehr.base()).unwrap();
+    let mut request = FileRequest::new(&page.manifest.output[0].url, false);
+    let begun = |from: usize| {
+        Some(Begun {
+            from: from as u64,
+            etag: "\"file-0-\"".to_owned(),
+            coding: Coding::Identity,
+        })
+    };
+    request.begun = begun(PATIENTS.len());
+    let mut opened = provider.open(&request).await.unwrap();
+    assert_eq!(opened.encoded_bytes, Some(PATIENTS.len() as u64));
+    assert!(opened.stream.next().await.is_none());
+    // Bytes that are wanted and refused are another thing.
+    request.begun = begun(10);
+    assert_eq!(
+        provider.open(&request).await.unwrap_err().kind(),
+        ErrorKind::Changed
+    );
+    assert_eq!(ehr.asked_at(Place::File(0)).len(), 2);
 }
 
 #[tokio::test]
