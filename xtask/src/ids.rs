@@ -85,9 +85,14 @@ fn requirements(list: &str) -> Result<BTreeMap<String, Requirement>> {
     Ok(requirements)
 }
 
-/// Whether this is an id such as `K-07`.
+/// Whether this is an id such as `K-07`, or `CL-07` of the duties of clients.
 fn is_id(text: &[u8]) -> bool {
-    matches!(text, [area, b'-', tens, ones] if AREAS.contains(area) && tens.is_ascii_digit() && ones.is_ascii_digit())
+    let number = match text {
+        [b'C', b'L', number @ ..] => number,
+        [area, number @ ..] if AREAS.contains(area) => number,
+        _ => return false,
+    };
+    matches!(number, [b'-', tens, ones] if tens.is_ascii_digit() && ones.is_ascii_digit())
 }
 
 /// Gathers the ids that the tests of a source file carry.
@@ -158,6 +163,7 @@ mod tests {
         );
         check("/// Holds K-07.\nfn works_k_08() {", &[]);
         check("#[test]\nfn k_7_or_k_077_or_x_10() {", &[]);
+        check("/// Not XL-01.\n#[test]\nfn cl_09_and_l_09() {", &["CL-09"]);
         check("/// K-07\nstruct A;\n#[test]\nfn works() {", &[]);
         check(
             "    /// Of K-07.\n    #[test]\n    #[cfg(unix)]\n    fn works() {",

@@ -8,6 +8,7 @@ mod batch;
 mod ehr;
 mod guard;
 mod limits;
+mod provider;
 mod quirks;
 mod server;
 mod smart;
