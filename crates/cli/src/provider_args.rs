@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, value_parser};
 use fhirhose_auth::{Algorithm, SigningKey};
 use fhirhose_client::{
-    Addresses, DataProvider, FetchPolicy, Http, HttpSettings, PlainHttp, QuirkProfile, SmartConfiguration,
-    SmartSettings, TokenSource, roots_from_pem,
+    DataProvider, Http, HttpSettings, PlainHttp, QuirkProfile, SmartConfiguration, SmartSettings, TokenGiver,
+    TokenSource, roots_from_pem,
 };
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -87,6 +87,31 @@ pub(crate) struct ProviderArgs {
     #[arg(long, env = "FHIRHOSE_SCOPE", value_name = "SCOPES")]
     scope: Option<String>,
 
+    /// File with an access token that was got by other means; read again when the server refuses it
+    #[arg(long, env = "FHIRHOSE_BEARER_TOKEN_FILE", value_name = "FILE")]
+    bearer_token_file: Option<PathBuf>,
+
+    /// Command that prints an access token; run again when the server refuses it
+    #[arg(long, env = "FHIRHOSE_BEARER_TOKEN_COMMAND", value_name = "COMMAND")]
+    bearer_token_command: Option<String>,
+
+    /// Other server that tokens may go to, because files lie there that want one; may be given again
+    #[arg(
+        long = "trusted-file-origin",
+        env = "FHIRHOSE_TRUSTED_FILE_ORIGIN",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    trusted_file_origins: Vec<String>,
+
+    /// Header that goes to this server with each request; may be given again
+    #[arg(long = "header", env = "FHIRHOSE_HEADER", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
+
+    /// Asks for files as they are, and not compressed
+    #[arg(long, env = "FHIRHOSE_NO_COMPRESSION")]
+    no_compression: bool,
+
     /// Certificates (PEM) of authorities to trust besides those of the operating system
     #[arg(long, env = "FHIRHOSE_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -129,11 +154,20 @@ impl ProviderArgs {
         base: &str,
         tokens: Option<TokenSource>,
     ) -> Result<DataProvider> {
-        let provider = DataProvider::new(http, base)?;
-        Ok(match tokens {
-            Some(tokens) => provider.with_tokens(tokens),
-            None => provider,
-        })
+        let mut provider = DataProvider::new(http, base)?
+            .with_headers(&self.headers)?
+            .with_trusted_file_origins(&self.trusted_file_origins)?;
+        if self.no_compression {
+            provider = provider.without_compression();
+        }
+        match (self.bearers(base)?, tokens) {
+            (Some(_), Some(_)) => Err(usage(
+                "a token of one's own and a client's key are too much: name one",
+            )),
+            (Some(give), None) => Ok(provider.with_given_bearers(give)),
+            (None, Some(tokens)) => Ok(provider.with_tokens(tokens)),
+            (None, None) => Ok(provider),
+        }
     }
 
     /// Whether the user says as whom the server is asked.
@@ -173,24 +207,43 @@ impl ProviderArgs {
             true => PlainHttp::Never,
             false => PlainHttp::Anywhere,
         };
-        let mut extra_roots = Vec::new();
+        let mut settings = HttpSettings::for_provider();
+        settings.connect_timeout_secs = self.connect_timeout_secs;
+        settings.read_timeout_secs = self.read_timeout_secs;
+        settings.policy.plain_http = plain_http;
         if let Some(file) = &self.ca {
             let reading = || format!("reading the authorities in {}", file.display());
             let pem = std::fs::read(file).with_context(reading)?;
-            extra_roots = roots_from_pem(&pem).with_context(reading)?;
+            settings.extra_roots = roots_from_pem(&pem).with_context(reading)?;
         }
-        Ok(Http::new(&HttpSettings {
-            connect_timeout_secs: self.connect_timeout_secs,
-            read_timeout_secs: self.read_timeout_secs,
-            small_timeout_secs: self.read_timeout_secs.min(60),
-            policy: FetchPolicy {
-                plain_http,
-                addresses: Addresses::Any,
-                ..FetchPolicy::default()
-            },
-            extra_roots,
-            ..HttpSettings::default()
-        })?)
+        Ok(Http::new(&settings)?)
+    }
+
+    /// Where tokens of other means come from.
+    fn bearers(&self, base: &str) -> Result<Option<TokenGiver>> {
+        let (file, command) = (self.bearer_token_file.clone(), self.bearer_token_command.clone());
+        let read = move || {
+            let source = SecretSource {
+                what: "access token",
+                file: file.as_deref(),
+                command: command.as_deref(),
+                variable: "FHIRHOSE_BEARER_TOKEN",
+            };
+            source.read()
+        };
+        // A file that is wrong is told at once, a command is run when its token is wanted.
+        if self.bearer_token_command.is_none() && read()?.is_none() {
+            return Ok(None);
+        }
+        if !is_confidential(base) {
+            bail!("a token is sent over https only, or on this machine");
+        }
+        Ok(Some(Box::new(move || {
+            let failed = |why: String| fhirhose_client::Error::new(fhirhose_client::ErrorKind::Refused, why);
+            let secret = read().map_err(|error| failed(format!("{error:#}")))?;
+            let secret = secret.ok_or_else(|| failed("there is no access token any more".to_owned()))?;
+            Ok(secret.text().to_owned())
+        })))
     }
 
     /// Where tokens come from; `None` for a server without authorization.
@@ -256,6 +309,20 @@ impl ProviderArgs {
             return Ok(Vec::new());
         };
         read_keys(secret.text()).context("reading the private key")
+    }
+}
+
+/// Reads `Name: value`.
+fn header(text: &str) -> Result<(String, String), String> {
+    let parts = text
+        .split_once(':')
+        .map(|(name, value)| (name.trim(), value.trim()));
+    match parts {
+        Some((name, _)) if name.eq_ignore_ascii_case("authorization") => {
+            Err("others could read it on the command line: use --bearer-token-file".to_owned())
+        }
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("a header is `Name: value`".to_owned()),
     }
 }
 

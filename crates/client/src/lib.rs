@@ -56,7 +56,7 @@ pub use metadata::Metadata;
 pub use operator::{ClientAction, JobAction, Operator};
 pub use provider::{
     Accepted, Begun, DataProvider, FileRequest, ManifestPage, OpenedFile, PageNews, Pages, Patience, Pause,
-    Status, Waiting,
+    Status, TokenGiver, Waiting,
 };
 pub use quirks::{Difference, ListForm, QuirkLevel, QuirkProfile, Quirks, Signs};
 pub use small::{Freshness, SmallBody};

@@ -28,6 +28,7 @@ use crate::{Error, ErrorKind, Result};
 pub(crate) use crate::export::{read_all, refusal, send};
 pub(crate) use ask::Question;
 use credentials::Credentials;
+pub use credentials::TokenGiver;
 pub use file::{Begun, FileRequest, OpenedFile};
 pub use page::ManifestPage;
 pub use pages::{PageNews, Pages};
@@ -84,6 +85,13 @@ impl DataProvider {
     pub fn with_bearer(mut self, token: &str) -> Result<Self> {
         self.credentials = Credentials::bearer(token)?;
         Ok(self)
+    }
+
+    /// Shows tokens that somebody else gets: another one when the server has refused the last (CL-02).
+    #[must_use]
+    pub fn with_given_bearers(mut self, give: TokenGiver) -> Self {
+        self.credentials = Credentials::given(give);
+        self
     }
 
     /// Trusts other servers, by any URL of theirs, with the credentials for this one: those that files or statuses lie at.
