@@ -94,6 +94,18 @@ fn judge_client(kind: fhirhose_client::ErrorKind) -> (u8, Option<&'static str>) 
             FAILED,
             Some("the server has trouble: run the same command again later, and it goes on where it stopped"),
         ),
+        Client::InUse => (
+            IN_USE,
+            Some("wait for the other process; a folder has one at a time"),
+        ),
+        Client::DiskFull => (
+            DISK_FULL,
+            Some("free some space and run the same command again: it goes on where it stopped"),
+        ),
+        Client::OtherFolder => (
+            USAGE,
+            Some("name another folder, or ask for what the first pull into this one asked for"),
+        ),
         _ => (FAILED, None),
     }
 }

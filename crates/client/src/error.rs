@@ -1,6 +1,8 @@
 //! What can go wrong between this client and a server.
 
 use std::error::Error as StdError;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::answer::Answer;
@@ -34,6 +36,12 @@ pub enum ErrorKind {
     Corrupt,
     /// The local disk failed.
     Disk,
+    /// The local disk is full.
+    DiskFull,
+    /// Another process is at work in the folder.
+    InUse,
+    /// The folder holds something else.
+    OtherFolder,
 }
 
 /// Is the one error of this crate. Its text names the server and the path, never a query, for queries can hold secrets.
@@ -58,6 +66,20 @@ impl Error {
             answer: None,
             source: None,
         }
+    }
+
+    /// Makes an error of the local disk: what was being done, to which file.
+    pub(crate) fn disk(doing: &str, path: &Path, source: io::Error) -> Self {
+        let is_full = matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        );
+        let kind = if is_full {
+            ErrorKind::DiskFull
+        } else {
+            ErrorKind::Disk
+        };
+        Self::new(kind, format!("{doing} {}", path.display())).caused_by(source)
     }
 
     /// Adds what the server answered.

@@ -46,6 +46,13 @@ pub enum PullEvent<'a> {
         /// How many bytes of its text are there already.
         bytes_done: u64,
     },
+    /// What was there of a file is thrown away: it comes again from its first byte.
+    FileAgain {
+        /// Its name in the folder.
+        name: &'a str,
+        /// Why.
+        why: &'a str,
+    },
     /// Some of a file's text has come.
     FileBytes {
         /// Its name in the folder.

@@ -2,9 +2,24 @@
 //!
 //! [`Pull::run`] does all of it and tells a [`Watch`] what happens; [`PullReport`] says what is there and what is missing.
 
+mod conclude;
 mod event;
+mod fetch;
+mod folder;
+mod follow;
+mod gate;
+mod journal;
+mod kick_off;
+mod lines;
+mod log;
+mod past;
+mod plan;
+mod proof;
 mod report;
+mod run;
 mod settings;
+mod sink;
+mod source;
 
 pub use event::{PullEvent, Quiet, Watch};
 pub use report::{FileKind, MissingFile, PullReport, PulledFile};
@@ -12,9 +27,9 @@ pub use settings::PullSettings;
 
 use std::path::PathBuf;
 
+use crate::Result;
 use crate::kick_off::ExportParameters;
 use crate::provider::DataProvider;
-use crate::{Error, ErrorKind, Result};
 
 /// An export that is to lie in a folder.
 #[derive(Debug)]
@@ -36,7 +51,11 @@ impl Pull {
     /// # Errors
     /// What ends the whole pull: a refused kick-off, a failed job, a full disk, a folder of another pull.
     pub async fn run(&self, watch: &dyn Watch) -> Result<PullReport> {
-        let _ = watch;
-        Err(Error::new(ErrorKind::Protocol, "pulling is not built yet"))
+        Box::pin(run::run(self, watch)).await
     }
+}
+
+/// Bytes in lower-case hex.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,5 +1,7 @@
 //! What a pull has come to: [`PullReport`].
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Which list of the manifest a file is of.
@@ -56,6 +58,30 @@ pub struct PullReport {
     pub files: Vec<PulledFile>,
     /// Files that could not be had. Empty: the folder is whole.
     pub missing: Vec<MissingFile>,
+    /// Whether this run has gone on with what an earlier one began.
+    #[serde(default)]
+    pub resumed: bool,
+    /// Whether everything was there before this run, which then has fetched nothing.
+    #[serde(default)]
+    pub already_whole: bool,
+    /// How often this run has tried something again.
+    #[serde(default)]
+    pub retries: u64,
+    /// The bytes of files that came over the network in this run, in the encoding that they were sent in.
+    #[serde(default)]
+    pub bytes_received: u64,
+    /// How long this run took, in milliseconds.
+    #[serde(default)]
+    pub ms: u64,
+    /// The issues in the files of kind `error`, by severity.
+    #[serde(default)]
+    pub issues: BTreeMap<String, u64>,
+    /// Whether the server knows that its files can go (CL-13).
+    #[serde(default)]
+    pub job_deleted: bool,
+    /// Why the server could not be told so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete_problem: Option<String>,
 }
 
 impl PullReport {

@@ -1,16 +1,40 @@
-//! The limits of a pull: [`PullSettings`].
+//! What a pull may do and how long it tries: [`PullSettings`].
 
-/// How much a pull does at a time, and how long it tries.
+use url::Url;
+
+/// How much a pull does at a time, how long it tries, and what it holds files to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullSettings {
     /// Files that are fetched at a time.
     pub parallel_downloads: usize,
-    /// How often one file is tried.
+    /// How often one file is tried without getting any further.
     pub file_attempts_max: u32,
+    /// How often the server may put one file off (429, 5xx) before it counts as missing.
+    pub file_busy_max: u32,
+    /// The first wait after a failure, in milliseconds; it doubles each time.
+    pub backoff_ms_min: u64,
+    /// The longest wait after a failure, in milliseconds.
+    pub backoff_ms_max: u64,
     /// The longest line, in bytes.
     pub line_bytes_max: usize,
+    /// The most pages of a manifest.
+    pub pages_max: usize,
+    /// The most files.
+    pub files_max: usize,
     /// How long an export may take, in seconds, before it is given up.
     pub export_secs_max: u64,
+    /// Whether a file whose lines are not as many as the manifest's `count` is refused.
+    pub count_is_binding: bool,
+    /// Whether a file of another type than the manifest's is refused.
+    pub type_is_binding: bool,
+    /// Whether the files of each page of a manifest lie in a folder of their own: `0/`, `1/` …
+    pub page_folders: bool,
+    /// Whether `log.ndjson` is written.
+    pub log: bool,
+    /// Whether each answer of the status goes into `log.ndjson`.
+    pub log_status_progress: bool,
+    /// Goes on with an export that was kicked off elsewhere, by its status URL.
+    pub status_url: Option<Url>,
     /// Whether the server is told at the end that its files can go.
     pub deletes_job: bool,
 }
@@ -20,8 +44,19 @@ impl Default for PullSettings {
         Self {
             parallel_downloads: 5,
             file_attempts_max: 5,
+            file_busy_max: 50,
+            backoff_ms_min: 500,
+            backoff_ms_max: 60_000,
             line_bytes_max: 64 << 20,
+            pages_max: 100_000,
+            files_max: 1_000_000,
             export_secs_max: 30 * 24 * 60 * 60,
+            count_is_binding: true,
+            type_is_binding: true,
+            page_folders: false,
+            log: true,
+            log_status_progress: false,
+            status_url: None,
             deletes_job: true,
         }
     }

@@ -9,6 +9,7 @@ mod ehr;
 mod guard;
 mod limits;
 mod provider;
+mod pull;
 mod quirks;
 mod server;
 mod smart;

@@ -14,8 +14,10 @@
 //! ```
 
 mod facts;
+mod glance;
 mod refusal;
 
+pub use glance::{Glance, Glancer};
 pub use refusal::{Refusal, Rule};
 
 use facts::{Facts, Lists, PatientSpan, ReferenceSpan, Root, Texts};

@@ -1,0 +1,244 @@
+//! What a pull has to know after a crash: [`Journal`], lines that are only ever appended.
+//!
+//! Each line is a checksum and a [`Record`] as JSON. A line that was not written whole, and all behind it, is cut off when the journal is
+//! opened: what it said is then found out again. The file is for its owner only, for it may hold URLs of files, which can be secrets; the
+//! parameters of the export, patients among them, are in it as digests.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::folder::{PullFolder, private_file, sync_folder};
+use super::report::{PullReport, PulledFile};
+use super::{Pull, hex};
+use crate::decode::{Coding, RestartPoint};
+use crate::{Error, ErrorKind, Result};
+
+/// The form of the records.
+const VERSION: u32 = 1;
+
+/// Hex digits of a line's checksum.
+const CHECKSUM_DIGITS: usize = 16;
+
+/// What makes a pull the same pull.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Identity {
+    pub(super) version: u32,
+    /// The FHIR base URL, without a slash at its end.
+    pub(super) base: String,
+    /// The parameters by name, each as a digest of its value.
+    pub(super) parameters: BTreeMap<String, String>,
+}
+
+/// Something that has happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub(super) enum Record {
+    /// The pull has begun.
+    Pull(Identity),
+    /// The server has accepted the export.
+    KickedOff {
+        status_url: String,
+        at_micros: i64,
+        /// Whether the job's status is told apart from the question's (CL-06).
+        #[serde(default)]
+        has_separate_status: bool,
+    },
+    /// A page of the manifest came, or it came with more files than before.
+    Page {
+        index: usize,
+        url: String,
+        is_complete: bool,
+        json: String,
+    },
+    /// A file's body has begun to come; what lies in the partial file before this is of no use.
+    Begun {
+        file: String,
+        etag: Option<String>,
+        coding: Coding,
+    },
+    /// A place of a file's body where decoding can begin.
+    Restart { file: String, point: RestartPoint },
+    /// A file is whole and has its name.
+    Done {
+        file: PulledFile,
+        #[serde(default)]
+        issues: BTreeMap<String, u64>,
+    },
+    /// All files and `manifest.json` are on the disk.
+    Written { report: PullReport },
+    /// Nothing is left to do.
+    Finished { report: PullReport },
+}
+
+/// The journal of one folder, open for more.
+#[derive(Debug)]
+pub(super) struct Journal {
+    file: File,
+    path: PathBuf,
+}
+
+impl Identity {
+    pub(super) fn of(pull: &Pull) -> Self {
+        let mut parameters = BTreeMap::new();
+        let mut add = |name: &str, value: &Value| {
+            let text = format!("{name}={value}");
+            parameters.insert(name.to_owned(), hex(&Sha256::digest(text)));
+        };
+        if let Ok(Value::Object(members)) = serde_json::to_value(&pull.parameters) {
+            for (name, value) in &members {
+                add(name, value);
+            }
+        }
+        if let Some(url) = &pull.settings.status_url {
+            add("status URL", &Value::from(url.as_str()));
+        }
+        add("page folders", &Value::from(pull.settings.page_folders));
+        Self {
+            version: VERSION,
+            base: pull.provider.base().as_str().trim_end_matches('/').to_owned(),
+            parameters,
+        }
+    }
+
+    /// What differs, by name.
+    pub(super) fn difference(&self, other: &Self) -> Option<String> {
+        if self.base != other.base {
+            return Some(format!("it is of {}", self.base));
+        }
+        let names = self.parameters.keys().chain(other.parameters.keys());
+        let differing = names.filter(|name| self.parameters.get(*name) != other.parameters.get(*name));
+        let mut differing: Vec<&str> = differing.map(String::as_str).collect();
+        differing.sort_unstable();
+        differing.dedup();
+        (!differing.is_empty()).then(|| format!("it was asked for with another {}", differing.join(", ")))
+    }
+}
+
+impl Journal {
+    /// Opens the journal of a folder and reads what it says.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Disk`]; [`ErrorKind::OtherFolder`] for the journal of a newer version.
+    pub(super) fn open(folder: &PullFolder) -> Result<(Self, Vec<Record>)> {
+        let path = folder.hidden("journal");
+        let mut file = private_file(&path)?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)
+            .map_err(|source| Error::disk("reading", &path, source))?;
+        let (records, whole) = read(&text);
+        if let Some(Record::Pull(identity)) = records.first()
+            && identity.version > VERSION
+        {
+            let problem = format!("{} was written by a newer version", path.display());
+            return Err(Error::new(ErrorKind::OtherFolder, problem));
+        }
+        file.set_len(whole)
+            .and_then(|()| file.seek(SeekFrom::Start(whole)))
+            .map_err(|source| Error::disk("mending", &path, source))?;
+        Ok((Self { file, path }, records))
+    }
+
+    /// Notes what can be found out again after a power cut.
+    pub(super) fn note(&mut self, record: &Record) -> Result<()> {
+        let line = line(record);
+        self.file
+            .write_all(line.as_bytes())
+            .map_err(|source| Error::disk("writing", &self.path, source))
+    }
+
+    /// Notes what must be known after a power cut too.
+    pub(super) fn keep(&mut self, record: &Record) -> Result<()> {
+        self.note(record)?;
+        self.file
+            .sync_data()
+            .map_err(|source| Error::disk("syncing", &self.path, source))
+    }
+
+    /// Writes the journal anew, with these records and nothing else.
+    pub(super) fn rewrite(&mut self, records: &[Record]) -> Result<()> {
+        let next = self.path.with_extension("next");
+        let written = (|| {
+            let mut file = private_file(&next)?;
+            let text: String = records.iter().map(line).collect();
+            let write = file
+                .set_len(0)
+                .and_then(|()| file.write_all(text.as_bytes()))
+                .and_then(|()| file.sync_all())
+                .and_then(|()| fs::rename(&next, &self.path))
+                .and_then(|()| sync_folder(self.path.parent().unwrap_or(Path::new("."))));
+            write.map_err(|source| Error::disk("writing", &self.path, source))?;
+            Ok(file)
+        })();
+        self.file = written?;
+        Ok(())
+    }
+}
+
+/// One line: the checksum of the record's JSON, and the JSON.
+fn line(record: &Record) -> String {
+    let json = serde_json::to_string(record).expect("records have no keys but strings");
+    format!("{} {json}\n", checksum(json.as_bytes()))
+}
+
+fn checksum(json: &[u8]) -> String {
+    let mut digits = hex(&Sha256::digest(json));
+    digits.truncate(CHECKSUM_DIGITS);
+    digits
+}
+
+/// The records up to the first line that is not whole, and how many bytes they take.
+fn read(text: &[u8]) -> (Vec<Record>, u64) {
+    let mut records = Vec::new();
+    let mut whole = 0;
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        let parts = line
+            .strip_suffix(b"\n")
+            .and_then(|line| line.split_at_checked(CHECKSUM_DIGITS));
+        let json = parts.and_then(|(digits, rest)| {
+            let json = rest.strip_prefix(b" ")?;
+            (checksum(json).as_bytes() == digits).then_some(json)
+        });
+        let Some(record) = json.and_then(|json| serde_json::from_slice(json).ok()) else {
+            break;
+        };
+        records.push(record);
+        whole += line.len() as u64;
+    }
+    (records, whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_that_is_cut_anywhere_gives_its_whole_records() {
+        let record = |encoded| Record::Restart {
+            file: "1.Patient.ndjson".to_owned(),
+            point: RestartPoint { encoded, decoded: 7 },
+        };
+        let text: String = (0..3).map(|at| line(&record(at))).collect();
+        let one = text.len() / 3;
+        for cut in 0..=text.len() {
+            let (records, whole) = read(&text.as_bytes()[..cut]);
+            assert_eq!(records.len(), cut / one);
+            assert_eq!(whole as usize, cut / one * one);
+        }
+        for at in 0..text.len() {
+            let mut damaged = text.clone().into_bytes();
+            damaged[at] ^= 1;
+            assert_eq!(
+                read(&damaged).0.len(),
+                at / one,
+                "what follows damage is not believed"
+            );
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What earlier runs have left: [`Past`], read from the journal.
+
+use std::collections::{BTreeMap, HashMap};
+
+use fhirhose_fhir::instant::Instant;
+use url::Url;
+
+use super::folder::PullFolder;
+use super::journal::{Identity, Record};
+use super::kick_off::KickedOff;
+use super::plan::Plan;
+use super::report::{PullReport, PulledFile};
+use super::source::Body;
+use crate::decode::{Coding, RestartPoint};
+use crate::provider::ManifestPage;
+use crate::{Error, ErrorKind, Result};
+
+/// The state at the end of the journal.
+pub(super) struct Past {
+    /// Whether there was no journal.
+    pub(super) is_new: bool,
+    pub(super) kicked_off: Option<KickedOff>,
+    pub(super) plan: Plan,
+    pub(super) done: HashMap<String, (PulledFile, BTreeMap<String, u64>)>,
+    pub(super) resumes: HashMap<String, Resume>,
+    /// All is on the disk, and the server may not know.
+    pub(super) written: Option<PullReport>,
+    /// Nothing is left to do.
+    pub(super) finished: Option<PullReport>,
+}
+
+/// What is known of a body that was begun.
+#[derive(Debug, Clone)]
+pub(super) struct Resume {
+    etag: Option<String>,
+    coding: Coding,
+    points: Vec<RestartPoint>,
+}
+
+impl Resume {
+    /// The body as far as its text is there: one without a coding goes on at the very byte, others at the last restart point before it.
+    pub(super) fn body(&self, text_bytes: u64) -> Body {
+        let restart = if self.coding == Coding::Identity {
+            RestartPoint {
+                encoded: text_bytes,
+                decoded: text_bytes,
+            }
+        } else {
+            let before = self.points.iter().rfind(|point| point.decoded <= text_bytes);
+            before.copied().unwrap_or_default()
+        };
+        Body {
+            etag: self.etag.clone(),
+            coding: self.coding,
+            restart,
+            next: None,
+        }
+    }
+}
+
+impl Past {
+    /// Replays a journal.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OtherFolder`] for the journal of another pull; [`ErrorKind::Corrupt`] when a finished pull's files have changed.
+    pub(super) fn read(
+        records: Vec<Record>,
+        identity: &Identity,
+        folder: &PullFolder,
+        page_folders: bool,
+    ) -> Result<Self> {
+        let mut past = Self {
+            is_new: records.is_empty(),
+            kicked_off: None,
+            plan: Plan::new(page_folders),
+            done: HashMap::new(),
+            resumes: HashMap::new(),
+            written: None,
+            finished: None,
+        };
+        for record in records {
+            past.replay(record, identity, folder)?;
+        }
+        if let Some(report) = past.finished.as_ref().or(past.written.as_ref()) {
+            check_lengths(report, folder)?;
+        }
+        Ok(past)
+    }
+
+    fn replay(&mut self, record: Record, identity: &Identity, folder: &PullFolder) -> Result<()> {
+        match record {
+            Record::Pull(known) => {
+                if let Some(difference) = known.difference(identity) {
+                    let root = folder.root().display();
+                    let problem = format!("{root} holds another pull: {difference}");
+                    return Err(Error::new(ErrorKind::OtherFolder, problem));
+                }
+            }
+            Record::KickedOff {
+                status_url,
+                at_micros,
+                has_separate_status,
+            } => {
+                self.kicked_off = Some(KickedOff {
+                    status_url: parsed(&status_url)?,
+                    at: Instant::from_micros(at_micros),
+                    has_separate_status,
+                });
+            }
+            Record::Page {
+                index,
+                url,
+                is_complete,
+                json,
+            } => {
+                let url = parsed(&url)?;
+                let page = ManifestPage::read(json.as_bytes(), &url)?;
+                self.plan.take(index, &url, &page, is_complete);
+            }
+            Record::Begun { file, etag, coding } => {
+                let points = Vec::new();
+                self.resumes.insert(file, Resume { etag, coding, points });
+            }
+            Record::Restart { file, point } => {
+                if let Some(resume) = self.resumes.get_mut(&file) {
+                    resume.points.push(point);
+                }
+            }
+            Record::Done { file, issues } => {
+                self.resumes.remove(&file.name);
+                self.done.insert(file.name.clone(), (file, issues));
+            }
+            Record::Written { report } => self.written = Some(report),
+            Record::Finished { report } => self.finished = Some(report),
+        }
+        Ok(())
+    }
+}
+
+/// Sees that the files of a finished pull are still there, and as long as they were.
+fn check_lengths(report: &PullReport, folder: &PullFolder) -> Result<()> {
+    for file in &report.files {
+        let length = std::fs::metadata(folder.path(&file.name)).map(|metadata| metadata.len());
+        if length.ok() != Some(file.bytes) {
+            let problem = format!(
+                "the pull into {} was finished, but {} is not there as it was",
+                folder.root().display(),
+                file.name
+            );
+            return Err(Error::new(ErrorKind::Corrupt, problem));
+        }
+    }
+    Ok(())
+}
+
+fn parsed(url: &str) -> Result<Url> {
+    Url::parse(url).map_err(|source| Error::new(ErrorKind::Corrupt, "a URL of the journal").caused_by(source))
+}
