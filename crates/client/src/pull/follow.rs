@@ -44,10 +44,22 @@ impl Run<'_> {
                         "responseHeaders": headers(answer),
                     });
                     self.log.write(self.now(), "status_error", detail)?;
-                    return Err(error);
+                    return Err(self.lost(error)?);
                 }
             }
         }
+    }
+
+    /// Notes an export that is gone for good: one that has failed or is not known any more, but not one that we may just not see.
+    fn lost(&self, error: Error) -> Result<Error> {
+        let status = error.answer().map(|answer| answer.status);
+        if error.kind() != ErrorKind::Refused || matches!(status, None | Some(401 | 403)) {
+            return Ok(error);
+        }
+        held(&self.journal).keep(&Record::Lost)?;
+        let problem =
+            "the export is lost; the same command begins another and throws away what came of this one";
+        Ok(Error::new(ErrorKind::Refused, problem).caused_by(error))
     }
 
     fn waits(&self, pause: &Pause<'_>) {

@@ -71,6 +71,8 @@ pub(super) enum Record {
         #[serde(default)]
         issues: BTreeMap<String, u64>,
     },
+    /// The server has no such export any more, or it has failed: the next run begins anew.
+    Lost,
     /// All files and `manifest.json` are on the disk.
     Written { report: PullReport },
     /// Nothing is left to do.

@@ -23,6 +23,8 @@ pub(super) struct Past {
     pub(super) plan: Plan,
     pub(super) done: HashMap<String, (PulledFile, BTreeMap<String, u64>)>,
     pub(super) resumes: HashMap<String, Resume>,
+    /// Whether the export is gone at the server, so that nothing of it can be gone on with.
+    pub(super) is_lost: bool,
     /// All is on the disk, and the server may not know.
     pub(super) written: Option<PullReport>,
     /// Nothing is left to do.
@@ -69,15 +71,8 @@ impl Past {
         folder: &PullFolder,
         page_folders: bool,
     ) -> Result<Self> {
-        let mut past = Self {
-            is_new: records.is_empty(),
-            kicked_off: None,
-            plan: Plan::new(page_folders),
-            done: HashMap::new(),
-            resumes: HashMap::new(),
-            written: None,
-            finished: None,
-        };
+        let mut past = Self::nothing(page_folders);
+        past.is_new = records.is_empty();
         for record in records {
             past.replay(record, identity, folder)?;
         }
@@ -85,6 +80,37 @@ impl Past {
             check_lengths(report, folder)?;
         }
         Ok(past)
+    }
+
+    /// Throws away what came of an export that is lost, so that nothing of it is taken for a part of the next.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Disk`].
+    pub(super) fn discard(self, folder: &PullFolder, page_folders: bool) -> Result<Self> {
+        for file in &self.plan.files {
+            for path in [folder.path(&file.name), folder.partial(&file.name)] {
+                match std::fs::remove_file(&path) {
+                    Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(Error::disk("removing", &path, source));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(Self::nothing(page_folders))
+    }
+
+    fn nothing(page_folders: bool) -> Self {
+        Self {
+            is_new: true,
+            kicked_off: None,
+            plan: Plan::new(page_folders),
+            done: HashMap::new(),
+            resumes: HashMap::new(),
+            is_lost: false,
+            written: None,
+            finished: None,
+        }
     }
 
     fn replay(&mut self, record: Record, identity: &Identity, folder: &PullFolder) -> Result<()> {
@@ -130,6 +156,7 @@ impl Past {
                 self.resumes.remove(&file.name);
                 self.done.insert(file.name.clone(), (file, issues));
             }
+            Record::Lost => self.is_lost = true,
             Record::Written { report } => self.written = Some(report),
             Record::Finished { report } => self.finished = Some(report),
         }

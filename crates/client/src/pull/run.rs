@@ -62,7 +62,10 @@ pub(super) async fn run(pull: &Pull, watch: &dyn Watch) -> Result<PullReport> {
     let folder = blocking(move || PullFolder::open(&root)).await?;
     let (mut journal, records) = Journal::open(&folder)?;
     let identity = Identity::of(pull);
-    let past = Past::read(records, &identity, &folder, pull.settings.page_folders)?;
+    let mut past = Past::read(records, &identity, &folder, pull.settings.page_folders)?;
+    if past.is_lost {
+        past = past.discard(&folder, pull.settings.page_folders)?;
+    }
     if past.is_new {
         journal.rewrite(&[Record::Pull(identity.clone())])?;
     }

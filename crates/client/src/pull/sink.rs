@@ -24,7 +24,7 @@ use crate::{Error, ErrorKind, Result};
 const WRITE_BYTES: usize = 1 << 20;
 
 /// How much text comes at least between two restart points that are noted.
-const RESTART_BYTES: u64 = 8 << 20;
+const RESTART_BYTES: u64 = 2 << 20;
 
 /// How many pieces of a body wait for the writer at most; each is what the connection had at once.
 pub(super) const PIECES_WAITING_MAX: usize = 8;

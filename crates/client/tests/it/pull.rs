@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use fhirhose_client::pull::{Pull, PullEvent, PullReport, PullSettings, Quiet, Watch};
 use fhirhose_client::testing::{
-    Counts, Cut, EhrSettings, Fault, FaultyEhr, ManifestShape, Manner, Pages, Place, SimulatedClock,
-    SourceFile, Strike, Words,
+    Counts, Cut, EhrSettings, EntityTag, Fault, FaultyEhr, FileCoding, FileHost, ManifestShape, Manner,
+    Pages, Place, RetryAfter, SimulatedClock, SourceFile, Strike, Words,
 };
 use fhirhose_client::{DataProvider, ErrorKind, ExportParameters, Http, HttpSettings};
 use fhirhose_fhir::export_request::ExportLevel;
@@ -52,9 +52,13 @@ struct Case {
 
 impl Case {
     async fn new(manner: Manner, script: Vec<Strike>) -> Self {
+        Self::with(population(), manner, script).await
+    }
+
+    async fn with(files: Vec<SourceFile>, manner: Manner, script: Vec<Strike>) -> Self {
         let clock = SimulatedClock::default();
         let settings = EhrSettings {
-            files: population(),
+            files,
             manner,
             script,
         };
@@ -233,7 +237,7 @@ async fn connections_that_break_are_gone_on_with_in_the_same_run() {
 async fn a_server_without_ranges_gives_the_file_again_and_it_is_said() {
     let manner = Manner {
         ignores_ranges: true,
-        entity_tag: fhirhose_client::testing::EntityTag::Restless,
+        entity_tag: EntityTag::Restless,
         ..Manner::default()
     };
     let cut = Strike::once(Place::File(1), Fault::Cut(Cut::Body(30_000)));
@@ -380,4 +384,123 @@ async fn two_pulls_into_one_folder_do_not_run_at_a_time() {
     drop(lock);
     let report = pull.run(&Quiet).await.unwrap();
     case.assert_whole(&report);
+}
+
+#[tokio::test]
+async fn an_export_that_is_lost_is_begun_anew_by_the_same_command() {
+    let failed = Strike::once(Place::Status, Fault::answer(500, Words::Exception));
+    let case = Case::new(Manner::default(), vec![failed]).await;
+    let lost = case.pull().run(&Quiet).await.unwrap_err();
+    assert_eq!(lost.kind(), ErrorKind::Refused);
+    assert!(
+        lost.to_string().contains("the same command begins another"),
+        "{lost}"
+    );
+    let events: Vec<Value> = case.log();
+    assert!(events.iter().any(|line| line["eventId"] == "status_error"));
+    assert_eq!(events.last().unwrap()["eventId"], "client_error");
+    let report = case.pull().run(&Quiet).await.unwrap();
+    case.assert_whole(&report);
+    assert_eq!(case.asked(Place::KickOff), 2);
+}
+
+#[tokio::test]
+async fn compressed_bodies_are_gone_on_with_at_a_frame_after_a_crash_and_at_the_byte_within_a_run() {
+    for coding in [FileCoding::ZstdFrames, FileCoding::GzipMembers, FileCoding::Zstd] {
+        let manner = || Manner {
+            coding,
+            ..Manner::default()
+        };
+        let cut = |at| Strike::once(Place::File(0), Fault::Cut(Cut::Body(at)));
+        let long = vec![SourceFile::output("Observation", lines("Observation", 60_000))];
+        // Within a run.
+        let case = Case::with(long.clone(), manner(), vec![cut(100_000)]).await;
+        let report = case.pull().run(&Quiet).await.unwrap();
+        assert!(case.text(NAMES[1]).as_bytes() == long[0].text && report.is_whole());
+        assert_eq!(
+            case.ehr.asked_at(Place::File(0))[1]
+                .range_start()
+                .map(|from| from > 0),
+            Some(true)
+        );
+        // After a crash.
+        let gone = Strike::once(Place::File(0), Fault::answer(503, Words::Html));
+        let half = report.bytes_received / 2;
+        let case = Case::with(long.clone(), manner(), vec![cut(half), gone]).await;
+        let first = case.hasty().run(&Quiet).await.unwrap();
+        assert!(!first.is_whole());
+        let second = case.hasty().run(&Quiet).await.unwrap();
+        assert!(case.text(NAMES[1]).as_bytes() == long[0].text && second.is_whole());
+        let from = case.ehr.asked_at(Place::File(0))[2].range_start();
+        match coding {
+            FileCoding::Zstd => assert_eq!(from, None, "one frame can only be begun again"),
+            _ => assert!(from.unwrap() > 0 && from.unwrap() <= half),
+        }
+    }
+}
+
+#[tokio::test]
+async fn links_that_expire_are_made_anew_by_the_manifest() {
+    let manner = Manner {
+        file_host: FileHost::Other,
+        links_last: Some(std::time::Duration::from_secs(60)),
+        pages: Pages {
+            restless: true,
+            ..Pages::default()
+        },
+        ..Manner::default()
+    };
+    let script = vec![Strike::times(3, Place::AnyFile, Fault::Expired)];
+    let case = Case::new(manner, script).await;
+    let report = case.pull().run(&Quiet).await.unwrap();
+    assert_eq!((report.files.len(), report.missing.len()), (5, 0));
+    // A later run has nothing but old links.
+    let gone = Strike::always(Place::File(1), Fault::answer(503, Words::Html));
+    let manner = Manner {
+        links_last: Some(std::time::Duration::from_secs(60)),
+        ..Manner::default()
+    };
+    let case = Case::new(manner, vec![Strike { times: 1, ..gone }]).await;
+    assert!(!case.hasty().run(&Quiet).await.unwrap().is_whole());
+    case.clock.advance(std::time::Duration::from_secs(3_600));
+    let report = case.pull().run(&Quiet).await.unwrap();
+    case.assert_whole(&report);
+}
+
+#[tokio::test]
+async fn a_server_that_asks_to_wait_is_left_alone_by_all_downloads() {
+    let later = Fault::answer_later(429, RetryAfter::Secs(120), Words::Nothing);
+    let case = Case::new(Manner::default(), vec![Strike::times(2, Place::AnyFile, later)]).await;
+    let report = case.pull().run(&Quiet).await.unwrap();
+    case.assert_whole(&report);
+    assert!(report.ms >= 120_000, "{}", report.ms);
+}
+
+#[tokio::test]
+async fn files_that_a_crash_left_under_their_names_are_proven_and_not_fetched_again() {
+    let gone = Strike::once(Place::File(1), Fault::answer(503, Words::Html));
+    let case = Case::new(Manner::default(), vec![gone]).await;
+    assert!(!case.hasty().run(&Quiet).await.unwrap().is_whole());
+    // As if the crash had come between the names and the notes.
+    let journal = case.folder.path().join("out/.fhirhose-pull/journal");
+    let text = fs::read_to_string(&journal).unwrap();
+    let kept: String = text
+        .split_inclusive('\n')
+        .filter(|line| !line.contains("\"done\""))
+        .collect();
+    assert!(kept.len() < text.len());
+    fs::write(&journal, kept).unwrap();
+    let patients = case.folder.path().join("out").join(NAMES[0]);
+    let damaged = fs::read_to_string(&patients)
+        .unwrap()
+        .replace("Patient-1", "Patient");
+    fs::write(&patients, damaged.lines().next().unwrap()).unwrap();
+    let asked = case.asked(Place::AnyFile);
+    let report = case.pull().run(&Quiet).await.unwrap();
+    case.assert_whole(&report);
+    assert_eq!(
+        case.asked(Place::AnyFile),
+        asked + 2,
+        "the one that was missing and the damaged one"
+    );
 }
