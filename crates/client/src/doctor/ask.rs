@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fhirhose_fhir::outcome::OperationOutcome;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use url::Url;
 
 use super::Examination;
@@ -32,16 +32,26 @@ pub(super) struct Seen {
 impl Examination {
     /// Asks for a document that is there for everybody; no redirect is followed.
     pub(super) async fn ask_openly(&self, url: &Url, accept: &str) -> Result<Seen> {
-        self.ask_bare(url, &[("Accept", accept)]).await
+        let request = self.provider.http().strict_request(Method::GET, url)?;
+        Seen::of(request.header("Accept", accept), url).await
     }
 
-    /// Asks without a token; no redirect is followed.
-    pub(super) async fn ask_bare(&self, url: &Url, headers: &[(&str, &str)]) -> Result<Seen> {
-        let mut request = self.provider.http().strict_request(Method::GET, url)?;
+    /// Asks for a file, of which nothing but the head is read; no redirect is followed. The token goes along only where it is wanted (F-05).
+    pub(super) async fn ask_for_file(
+        &self,
+        url: &Url,
+        wants_token: bool,
+        headers: &[(&str, &str)],
+    ) -> Result<Seen> {
+        let mut request = match wants_token {
+            true => self.provider.signed_request(Method::GET, url).await?,
+            false => self.provider.http().strict_request(Method::GET, url)?,
+        };
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Seen::of(request, url).await
+        let (seen, _body) = Seen::head(request, url).await?;
+        Ok(seen)
     }
 
     /// Asks with what goes along to this server: the token, if there is one.
@@ -55,20 +65,26 @@ impl Examination {
 }
 
 impl Seen {
-    async fn of(request: reqwest::RequestBuilder, url: &Url) -> Result<Self> {
+    async fn of(request: RequestBuilder, url: &Url) -> Result<Self> {
+        let (seen, response) = Self::head(request, url).await?;
+        let body = whole(response, &name(url), ANSWER_BYTES_MAX).await?;
+        Ok(Self { body, ..seen })
+    }
+
+    async fn head(request: RequestBuilder, url: &Url) -> Result<(Self, Response)> {
         let place = name(url);
         let sent = request.timeout(ANSWER_TIME_MAX).send().await;
         let response = sent.map_err(|source| Error::transport(format!("asking {place}"), source))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let tls = response.extensions().get::<reqwest::tls::TlsInfo>();
         let certificate = tls.and_then(|tls| tls.peer_certificate()).map(<[u8]>::to_vec);
-        let body = whole(response, &place, ANSWER_BYTES_MAX).await?;
-        Ok(Self {
+        let seen = Self {
             status,
             headers,
-            body,
+            body: Vec::new(),
             certificate,
-        })
+        };
+        Ok((seen, response))
     }
 
     pub(super) fn header(&self, name: &str) -> Option<String> {

@@ -5,6 +5,7 @@
 )]
 
 mod batch;
+mod doctor;
 mod ehr;
 mod guard;
 mod limits;
