@@ -10,6 +10,7 @@ mod authorization;
 mod client;
 mod client_tokens;
 mod commands;
+mod doctor;
 mod export;
 mod http;
 mod jobs;
