@@ -154,9 +154,10 @@ impl Examination {
     pub(super) async fn token(&mut self) {
         let (id, title) = ("A-21", "Token");
         let Some(tokens) = self.tokens.clone() else {
-            let why = match self.is_open {
-                true => "the server names no token endpoint",
-                false => "no client id and key were given",
+            let why = match (self.provider.has_credentials(), self.is_open) {
+                (true, _) => "a token was given that somebody else has got",
+                (false, true) => "the server names no token endpoint",
+                (false, false) => "no client id and key were given",
             };
             return self.note(Check::not_tried(id, title, why));
         };

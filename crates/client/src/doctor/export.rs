@@ -127,7 +127,7 @@ impl Examination {
         let (id, title) = KICK_OFF;
         let said = seen.words();
         match seen.status.as_u16() {
-            401 | 403 if self.tokens.is_none() => Check::failed(
+            401 | 403 if !self.provider.has_credentials() => Check::failed(
                 id,
                 title,
                 format!("{said}; no token was sent"),

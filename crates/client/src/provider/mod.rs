@@ -150,6 +150,11 @@ impl DataProvider {
         self
     }
 
+    /// Whether a token goes along to this server.
+    pub fn has_credentials(&self) -> bool {
+        !matches!(self.credentials, Credentials::None)
+    }
+
     /// The FHIR base URL.
     pub fn base(&self) -> &Url {
         &self.base

@@ -57,6 +57,15 @@ impl Quirks {
         }
     }
 
+    /// How many files are fetched at a time, of as many as are wanted; at least one.
+    pub fn parallel(&self, wanted: usize) -> usize {
+        let most = match self.parallel_downloads_max {
+            0 => wanted,
+            most => wanted.min(most),
+        };
+        most.max(1)
+    }
+
     /// Several values of a parameter as those of a query.
     pub(crate) fn list(&self, values: &[String]) -> Vec<String> {
         written(self.lists, values)

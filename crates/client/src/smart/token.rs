@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fhirhose_auth::{AssertionClaims, Scopes, SigningKey, random_id};
 use fhirhose_fhir::instant::Instant;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tokio::sync::Mutex;
 use url::Url;
 
@@ -91,6 +91,7 @@ struct Inner {
 struct Answer {
     access_token: String,
     token_type: String,
+    #[serde(default, deserialize_with = "seconds")]
     expires_in: Option<f64>,
     scope: Option<String>,
 }
@@ -242,6 +243,24 @@ impl Inner {
 fn later(instant: Instant, wait: Duration) -> Instant {
     let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
     Instant::from_micros(instant.micros().saturating_add(micros))
+}
+
+/// A number or, as some servers write it (BCDA), a text that is one.
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<f64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Seconds {
+        Number(f64),
+        Text(String),
+    }
+    match Option::<Seconds>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(Seconds::Number(seconds)) => Ok(Some(seconds)),
+        Some(Seconds::Text(text)) => match text.trim().parse::<u32>() {
+            Ok(seconds) => Ok(Some(f64::from(seconds))),
+            Err(_) => Err(serde::de::Error::custom("a text that is no number of seconds")),
+        },
+    }
 }
 
 /// The server's own words, as far as they can be shown: no long words, for one might be the assertion sent back.

@@ -1,6 +1,12 @@
 //! Quirks: every data file says what it means and where it is known from, and what it says changes what is asked.
 
-use fhirhose_client::{DataProvider, ErrorKind, ExportParameters, QuirkProfile, Quirks};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fhirhose_client::testing::{EhrSettings, FaultyEhr, Manner, RetryAfter, SimulatedClock};
+use fhirhose_client::{
+    Begun, Coding, DataProvider, ErrorKind, ExportParameters, FileRequest, Pause, QuirkProfile, Quirks,
+};
 use fhirhose_fhir::export_request::ExportLevel;
 use fhirhose_fhir::id::Id;
 use serde_json::{Value, json};
@@ -192,6 +198,65 @@ async fn what_a_server_does_not_have_is_refused_before_it_is_asked() {
 }
 
 #[tokio::test]
+async fn a_file_that_broke_off_is_asked_for_anew_where_ranges_are_wrong() {
+    let server = Server::plain(|_| ok("whole")).await;
+    let base = format!("http://127.0.0.1:{}/fhir", server.port);
+    let url = format!("http://127.0.0.1:{}/file", server.port);
+    for (no_ranges, has_range) in [(false, true), (true, false)] {
+        let quirks: Quirks = serde_json::from_value(json!({"noRanges": no_ranges})).unwrap();
+        let provider = DataProvider::new(&http(|_| ()), &base).unwrap().with_quirks(quirks);
+        let mut request = FileRequest::new(&url, false);
+        request.begun = Some(Begun {
+            from: 3,
+            etag: "\"a\"".to_owned(),
+            coding: Coding::Identity,
+        });
+        assert_eq!(provider.open(&request).await.unwrap().from, 0);
+        let asked = server.asked().pop().unwrap().to_ascii_lowercase();
+        assert_eq!(asked.contains("range: bytes=3-"), has_range, "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_polled_no_oftener_than_it_bears_and_waited_for_no_longer_than_is_sensible_cl_05() {
+    let waits = |quirks: Value, retry_after: RetryAfter| async move {
+        let clock = SimulatedClock::default();
+        let settings = EhrSettings {
+            manner: Manner {
+                takes: Duration::from_secs(600),
+                retry_after,
+                ..Manner::default()
+            },
+            ..EhrSettings::default()
+        };
+        let ehr = FaultyEhr::simulated(settings, &clock).await;
+        let quirks: Quirks = serde_json::from_value(quirks).unwrap();
+        let provider = DataProvider::new(&http(|_| ()), &ehr.base()).unwrap();
+        let provider = provider.with_quirks(quirks).with_clock(Arc::new(clock.clone()));
+        let accepted = provider.kick_off(&patients(|_| ())).await.unwrap();
+        let polls = Mutex::new(Vec::new());
+        let waiting = |pause: &Pause<'_>| polls.lock().unwrap().push(pause.wait.as_secs());
+        let mut pages = provider.pages(&accepted.status_url);
+        while pages.next(&waiting).await.unwrap().is_some() {}
+        let first = polls.lock().unwrap()[0];
+        first
+    };
+    assert_eq!(waits(json!({}), RetryAfter::Secs(2)).await, 2);
+    assert_eq!(waits(json!({"pollSecsMin": 60}), RetryAfter::Secs(2)).await, 60);
+    assert_eq!(waits(json!({}), RetryAfter::Secs(18_000)).await, 300);
+    assert_eq!(waits(json!({"retryAfterSecsMax": 900}), RetryAfter::Secs(18_000)).await, 900);
+}
+
+#[test]
+fn a_server_is_asked_for_no_more_files_at_a_time_than_it_bears() {
+    let parallel = |most: usize, wanted: usize| {
+        let quirks: Quirks = serde_json::from_value(json!({"parallelDownloadsMax": most})).unwrap();
+        quirks.parallel(wanted)
+    };
+    assert_eq!((parallel(0, 5), parallel(3, 5), parallel(3, 2), parallel(0, 0)), (5, 3, 2, 1));
+}
+
+#[tokio::test]
 async fn a_server_is_asked_once_what_it_is_and_taken_as_such() {
     let server =
         Server::plain(|_| ok(r#"{"resourceType":"CapabilityStatement","software":{"name":"Epic"}}"#)).await;
@@ -218,4 +283,52 @@ async fn a_server_is_asked_once_what_it_is_and_taken_as_such() {
         .discover_quirks()
         .await;
     assert_eq!(*provider.quirks(), Quirks::default());
+}
+
+/// What is known of all servers, for people.
+fn page() -> String {
+    let mut page = include_str!("quirks.md").to_owned();
+    for profile in QuirkProfile::known() {
+        page.push_str(&format!(
+            "\n## {} (`{}`)\n\n{}\n",
+            profile.title, profile.name, profile.about
+        ));
+        for difference in &profile.differences {
+            page.push_str(&format!("\n- {}", difference.says));
+            if let Some(advice) = &difference.advice {
+                page.push_str(&format!(" {advice}"));
+            }
+            if !difference.workaround.is_empty() {
+                let workaround = Value::Object(difference.workaround.clone());
+                page.push_str(&format!(" Done differently: `{workaround}`."));
+            }
+            let sources = difference.sources.iter().enumerate();
+            for (index, source) in sources {
+                page.push_str(&format!(" [[{}]]({source})", index + 1));
+            }
+        }
+        if !profile.differences.is_empty() {
+            page.push('\n');
+        }
+    }
+    page
+}
+
+#[test]
+fn the_page_for_people_says_what_the_files_say() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations/quirks.md");
+    if std::env::var_os("FHIRHOSE_WRITE_DOCS").is_some() {
+        std::fs::write(path, page()).unwrap();
+    }
+    let members = serde_json::to_value(Quirks::default()).unwrap();
+    for member in members
+        .as_object()
+        .unwrap()
+        .keys()
+        .filter(|member| *member != "name")
+    {
+        assert!(page().contains(&format!("| `{member}` |")), "{member}");
+    }
+    let there = std::fs::read_to_string(path).unwrap();
+    assert_eq!(there, page(), "FHIRHOSE_WRITE_DOCS=1 writes it anew");
 }

@@ -188,6 +188,16 @@ async fn cl_02_a_token_is_asked_for_once_and_kept_while_it_is_good() {
 }
 
 #[tokio::test]
+async fn cl_02_the_life_of_a_token_may_be_written_as_a_text() {
+    let (server, url) = token_server(json!("1200")).await;
+    let tokens = TokenSource::at(&http(), &url, settings()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(tokens.token().await.unwrap().as_str(), "token-0");
+    }
+    assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test]
 async fn cl_02_a_token_that_was_refused_is_asked_for_anew_and_once() {
     let (server, url) = token_server(json!(300)).await;
     let source = TokenSource::at(&http(), &url, settings()).unwrap();
