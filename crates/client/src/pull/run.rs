@@ -135,7 +135,11 @@ impl Run<'_> {
             let index: usize = receiver.recv().await?;
             Some((Ok(index), receiver))
         });
-        let parallel = self.pull.provider.quirks().parallel(self.pull.settings.parallel_downloads);
+        let parallel = self
+            .pull
+            .provider
+            .quirks()
+            .parallel(self.pull.settings.parallel_downloads);
         let fetching =
             Box::pin(arriving).try_for_each_concurrent(parallel, |index| Box::pin(self.fetch(index)));
         tokio::try_join!(Box::pin(following), fetching)?;

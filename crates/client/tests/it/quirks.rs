@@ -204,7 +204,9 @@ async fn a_file_that_broke_off_is_asked_for_anew_where_ranges_are_wrong() {
     let url = format!("http://127.0.0.1:{}/file", server.port);
     for (no_ranges, has_range) in [(false, true), (true, false)] {
         let quirks: Quirks = serde_json::from_value(json!({"noRanges": no_ranges})).unwrap();
-        let provider = DataProvider::new(&http(|_| ()), &base).unwrap().with_quirks(quirks);
+        let provider = DataProvider::new(&http(|_| ()), &base)
+            .unwrap()
+            .with_quirks(quirks);
         let mut request = FileRequest::new(&url, false);
         request.begun = Some(Begun {
             from: 3,
@@ -244,7 +246,10 @@ async fn a_server_is_polled_no_oftener_than_it_bears_and_waited_for_no_longer_th
     assert_eq!(waits(json!({}), RetryAfter::Secs(2)).await, 2);
     assert_eq!(waits(json!({"pollSecsMin": 60}), RetryAfter::Secs(2)).await, 60);
     assert_eq!(waits(json!({}), RetryAfter::Secs(18_000)).await, 300);
-    assert_eq!(waits(json!({"retryAfterSecsMax": 900}), RetryAfter::Secs(18_000)).await, 900);
+    assert_eq!(
+        waits(json!({"retryAfterSecsMax": 900}), RetryAfter::Secs(18_000)).await,
+        900
+    );
 }
 
 #[test]
@@ -253,7 +258,10 @@ fn a_server_is_asked_for_no_more_files_at_a_time_than_it_bears() {
         let quirks: Quirks = serde_json::from_value(json!({"parallelDownloadsMax": most})).unwrap();
         quirks.parallel(wanted)
     };
-    assert_eq!((parallel(0, 5), parallel(3, 5), parallel(3, 2), parallel(0, 0)), (5, 3, 2, 1));
+    assert_eq!(
+        (parallel(0, 5), parallel(3, 5), parallel(3, 2), parallel(0, 0)),
+        (5, 3, 2, 1)
+    );
 }
 
 #[tokio::test]
