@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fhirhose_fhir::instant::Instant;
-use futures::{TryStreamExt, stream};
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 use url::Url;
 
@@ -131,19 +132,27 @@ impl Run<'_> {
             drop(sender);
             followed
         };
-        let arriving = stream::unfold(receiver, |mut receiver| async {
-            let index: usize = receiver.recv().await?;
-            Some((Ok(index), receiver))
-        });
-        let parallel = self
-            .pull
-            .provider
-            .quirks()
-            .parallel(self.pull.settings.parallel_downloads);
-        let fetching =
-            Box::pin(arriving).try_for_each_concurrent(parallel, |index| Box::pin(self.fetch(index)));
+        let fetching = Box::pin(self.fetch_arriving(receiver));
         tokio::try_join!(Box::pin(following), fetching)?;
         self.conclude()
+    }
+
+    /// Fetches what arrives, so many files at a time. The futures' type is named, so that a whole pull may go to another thread.
+    async fn fetch_arriving(&self, mut arriving: mpsc::UnboundedReceiver<usize>) -> Result<()> {
+        let quirks = self.pull.provider.quirks();
+        let parallel = quirks.parallel(self.pull.settings.parallel_downloads).max(1);
+        let mut fetches: FuturesUnordered<BoxFuture<'_, Result<()>>> = FuturesUnordered::new();
+        let mut is_open = true;
+        while is_open || !fetches.is_empty() {
+            tokio::select! {
+                index = arriving.recv(), if is_open && fetches.len() < parallel => match index {
+                    Some(index) => fetches.push(Box::pin(self.fetch(index))),
+                    None => is_open = false,
+                },
+                Some(fetched) = fetches.next(), if !fetches.is_empty() => fetched?,
+            }
+        }
+        Ok(())
     }
 
     /// Says where a body of an earlier run can be gone on with.
