@@ -4,6 +4,7 @@ mod error;
 pub mod export;
 pub mod generate;
 pub mod import;
+pub mod reconcile;
 mod spill;
 
 pub use error::{Error, ErrorKind, Result};

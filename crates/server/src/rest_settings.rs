@@ -15,6 +15,8 @@ pub struct RestSettings {
     pub search_bytes_max: u64,
     /// Searches that scan at a time, of all clients; further ones wait. Default: 4.
     pub searches_parallel: usize,
+    /// Resources that a page of `$digest` names; how many it looks at is as for searches. Default: 10,000.
+    pub digest_entries_max: usize,
     /// Resources that `_include` and `_revinclude` add to a page; what is left out is told. Default: 1,000.
     pub included_max: usize,
     /// Entries of a batch or transaction. Default: 10,000.
@@ -38,6 +40,7 @@ impl Default for RestSettings {
             search_rows_max: 1_000_000,
             search_bytes_max: 1 << 30,
             searches_parallel: 4,
+            digest_entries_max: 10_000,
             included_max: 1_000,
             bundle_entries_max: 10_000,
             bundle_rows_max: 10_000_000,
@@ -49,7 +52,7 @@ impl Default for RestSettings {
 
 impl RestSettings {
     /// The limits with their names; none may be 0.
-    pub(crate) fn limits(&self) -> [(&'static str, u64); 11] {
+    pub(crate) fn limits(&self) -> [(&'static str, u64); 12] {
         [
             ("page_entries", self.page_entries.into()),
             ("page_entries_max", self.page_entries_max.into()),
@@ -57,6 +60,7 @@ impl RestSettings {
             ("search_rows_max", self.search_rows_max),
             ("search_bytes_max", self.search_bytes_max),
             ("searches_parallel", self.searches_parallel as u64),
+            ("digest_entries_max", self.digest_entries_max as u64),
             ("included_max", self.included_max as u64),
             ("bundle_entries_max", self.bundle_entries_max as u64),
             ("bundle_rows_max", self.bundle_rows_max),

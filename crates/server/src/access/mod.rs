@@ -38,6 +38,8 @@ pub(crate) enum Access {
     Type(Actions),
     /// Reading a patient's record, of those types that the client may read; the route narrows.
     PatientRecord,
+    /// A client that may read and search the type that is asked for; the route checks.
+    Digest,
     /// A client; each entry of the Bundle is checked as a request of its own.
     Bundle,
 }
@@ -54,7 +56,7 @@ impl Access {
         id: Option<&str>,
     ) -> Result<(), Problem> {
         match (self, resource_type, id) {
-            (Self::Public | Self::Export | Self::OwnJob | Self::Bundle, ..) => Ok(()),
+            (Self::Public | Self::Export | Self::OwnJob | Self::Digest | Self::Bundle, ..) => Ok(()),
             (Self::Operator, ..) => match rights.grant.has(NamedScope::Operator) {
                 true => Ok(()),
                 false => Err(forbidden(&needs(NamedScope::Operator.text()))),

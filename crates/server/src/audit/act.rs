@@ -69,6 +69,8 @@ pub(crate) enum Act {
     Bundle,
     /// A patient's whole record was read.
     Everything,
+    /// Hashes of the resources of a type were read.
+    Digest,
 }
 
 /// How an act is told.
@@ -102,6 +104,7 @@ enum Side {
 
 const EXPORT: Option<(&str, &str)> = Some(("110106", "Export"));
 const IMPORT: Option<(&str, &str)> = Some(("110107", "Import"));
+const START: Option<(&str, &str)> = Some(("110120", "Application Start"));
 const ALERT: Kind = Kind::Dicom("110113", "Security Alert");
 const ATTRIBUTES: Option<(&str, &str)> = Some(("110137", "User Security Attributes Changed"));
 
@@ -185,12 +188,7 @@ impl Act {
             Self::TokenIssued => other("token-issued", authentication(), None, "E"),
             Self::TokenRefused => other("token-refused", authentication(), None, "E"),
             Self::Refused => other("refused", ALERT, None, "E"),
-            Self::ServerStart => other(
-                "server-start",
-                activity(),
-                Some(("110120", "Application Start")),
-                "E",
-            ),
+            Self::ServerStart => other("server-start", activity(), START, "E"),
             Self::ServerStop => other(
                 "server-stop",
                 activity(),
@@ -232,6 +230,7 @@ impl Act {
             ),
             Self::Bundle => rest(("bundle", "batch"), "E", source, None),
             Self::Everything => operation("everything", None, "E", destination),
+            Self::Digest => operation("digest", None, "E", destination),
         }
     }
 

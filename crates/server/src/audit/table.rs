@@ -112,6 +112,7 @@ static TABLE: &[(&str, &[Method], Audited)] = &[
     ("/fhir/$import-status/{job}", &[Method::DELETE], DELETE),
     ("/fhir/$import-file/{job}/{file}", &[Method::GET], DOWNLOAD),
     ("/fhir/$import-file/{job}/{file}", &[Method::HEAD], NO_BODY),
+    ("/fhir/$digest", &[Method::GET], Audited::After(Act::Digest)),
     (
         "/fhir/Patient/{id}/$everything",
         &[Method::GET, Method::POST],

@@ -117,8 +117,90 @@ const DEFINED: [Defined; 4] = [
     },
 ];
 
-/// Makes the OperationDefinition with this id: one of the exports, with `-v4` behind it as STU4 has it.
+/// The parameters of `$digest`: name, least and most, type, direction, what they are.
+const DIGEST_PARAMETERS: [(&str, u8, &str, &str, &str, &str); 8] = [
+    ("_type", 1, "1", "code", "in", "The type whose tree is asked for."),
+    (
+        "prefix",
+        0,
+        "*",
+        "string",
+        "in",
+        "Buckets that are asked for: the first hexadecimal digits of the SHA-256 of `Type/id`; \
+            several by commas. Default: all.",
+    ),
+    (
+        "depth",
+        0,
+        "1",
+        "integer",
+        "in",
+        "How many digits below the prefixes are told apart: 0 to 2.",
+    ),
+    (
+        "entries",
+        0,
+        "1",
+        "boolean",
+        "in",
+        "Whether resources are listed instead of buckets.",
+    ),
+    ("instant", 1, "1", "instant", "out", "The state that is shown."),
+    (
+        "bucket",
+        0,
+        "*",
+        "string",
+        "out",
+        "prefix:count:sum, the sum of SHA-256 of `Type/id`, a line feed and the content's hash, \
+            modulo 2^256, in hexadecimal digits.",
+    ),
+    (
+        "entry",
+        0,
+        "*",
+        "string",
+        "out",
+        "id:hash, the SHA-256 of the content in one canonical form.",
+    ),
+    (
+        "next",
+        0,
+        "1",
+        "url",
+        "out",
+        "Where the rest of the type is; the buckets of all pages add up.",
+    ),
+];
+
+/// The OperationDefinition of `$digest`, which is this server's own.
+fn digest(base_url: &str) -> Value {
+    let described = DIGEST_PARAMETERS.map(|(name, min, max, kind, way, text)| {
+        json!({ "name": name, "use": way, "min": min, "max": max, "documentation": text, "type": kind })
+    });
+    json!({
+        "resourceType": "OperationDefinition",
+        "id": "digest",
+        "url": format!("{base_url}/OperationDefinition/digest"),
+        "version": env!("CARGO_PKG_VERSION"),
+        "name": "Digest",
+        "title": "Hashes of the resources of a type",
+        "status": "active",
+        "kind": "operation",
+        "affectsState": false,
+        "code": "digest",
+        "system": true,
+        "type": false,
+        "instance": false,
+        "parameter": described,
+    })
+}
+
+/// Makes the OperationDefinition with this id: `digest`, or one of the exports, with `-v4` behind it as STU4 has it.
 pub(super) fn definition(id: &str, base_url: &str) -> Option<Value> {
+    if id == "digest" {
+        return Some(digest(base_url));
+    }
     let (plain, wire) = match id.strip_suffix("-v4") {
         Some(plain) => (plain, Wire::Stu4),
         None => (id, Wire::Stu3),

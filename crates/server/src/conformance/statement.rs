@@ -24,6 +24,8 @@ const DOCUMENTATION: &[&str] = &[
     "`_typeFilter` takes the search parameters listed at each type; result parameters, chaining and `_has` are refused.",
     "`_dryRun=true` is an extension of this server: nothing is exported, and the answer is 200 with a Parameters resource that tells how \
      many resources and bytes an export would have by type, and how long it would take.",
+    "`$digest` is an extension of this server: hashes of the resources of a type, as a tree, by which two servers are compared without \
+     reading what is equal.",
     "Search: by the parameters listed at each type, with `_count`, `_total`, `_sort` by `_id` and `_lastUpdated`, `_elements`, \
      `_summary=count`, and `_include` and `_revinclude` for one step. Pages are of one state, for as long as it is kept. A search that is \
      narrowed neither by ids, nor by a patient, nor by `_lastUpdated` looks at the whole type, up to a limit, and says so.",

@@ -3,6 +3,7 @@
 
 pub(crate) mod binary;
 pub(crate) mod bundle;
+pub(crate) mod digest;
 pub(crate) mod everything;
 pub(crate) mod history;
 pub(crate) mod search;

@@ -6,6 +6,7 @@ mod bundle;
 mod clients;
 mod create;
 mod delete;
+mod digest;
 mod discovery;
 mod dry_run;
 mod everything;
@@ -301,6 +302,10 @@ static ROUTES: &[Route] = &[
                 Box::pin(import_file::file(call))
             }),
         ],
+    },
+    Route {
+        pattern: "/fhir/$digest",
+        endpoints: &[(Method::GET, Access::Digest, |call| Box::pin(digest::digest(call)))],
     },
     Route {
         pattern: "/fhir/Patient/{id}/$everything",

@@ -17,6 +17,7 @@ mod cohort;
 mod conditional;
 mod create;
 mod deleted;
+mod digest;
 mod dry_run;
 mod elsewhere;
 mod everything;

@@ -36,6 +36,7 @@ const SURFACE: &[(&str, &str)] = &[
     ("/fhir/$import", "POST"),
     ("/fhir/$import-status/{job}", "GET, DELETE"),
     ("/fhir/$import-file/{job}/{file}", "GET, HEAD"),
+    ("/fhir/$digest", "GET"),
     ("/fhir/Patient/{id}/$everything", "GET, POST"),
     ("/fhir/$async-status/{job}", "GET, DELETE"),
     ("/fhir", "GET, HEAD, POST"),

@@ -18,6 +18,8 @@ pub(super) enum Needs {
     Proof,
     /// One scope; each of its actions counts. `{type}` is that of the path.
     Scope(&'static str),
+    /// One scope of the type that this query names; each of its actions counts.
+    Query(&'static str, &'static str),
     /// Scopes by what is asked for; these do for all.
     Content(&'static str),
     /// The job of the client itself, with a token as its kick-off needs it.
@@ -101,6 +103,11 @@ const CASES: &[(&str, &str, Needs)] = &[
         Needs::OwnJob(Job::Import),
     ),
     (
+        "/fhir/$digest",
+        "GET",
+        Needs::Query("_type=Patient", "system/Patient.rs"),
+    ),
+    (
         "/fhir/Patient/{id}/$everything",
         "GET, POST",
         Needs::Scope("system/Patient.r"),
@@ -172,6 +179,7 @@ fn the_table_for_people_says_the_same() {
         Needs::Nothing => "nothing".to_owned(),
         Needs::Proof => "a proof of its own, see RFC 7523".to_owned(),
         Needs::Scope(scope) => format!("`{scope}`"),
+        Needs::Query(..) => "`system/{type}.rs` of the `_type` that is asked for".to_owned(),
         Needs::Content("") => "what each entry needs".to_owned(),
         Needs::Content(_) => "reading what is exported, see below".to_owned(),
         Needs::OwnJob(Job::Export) => "the client's own job, and reading all that it exports".to_owned(),
@@ -287,8 +295,12 @@ async fn a_token_needs_the_scope_of_the_route_and_all_of_its_actions_a_50() {
     let server = populated().await;
     let unrelated = token(&server, "unrelated", UNRELATED).await;
     for (number, (pattern, method, needs)) in each_case().enumerate() {
-        let path = fill(pattern);
+        let mut path = fill(pattern);
+        if let Needs::Query(query, _) = needs {
+            path = format!("{path}?{query}");
+        }
         let scope = match needs {
+            Needs::Query(_, scope) => scope.to_owned(),
             Needs::Scope(scope) | Needs::Content(scope) => scope.replace("{type}", "Patient"),
             Needs::Nothing | Needs::Proof | Needs::OwnJob(_) => continue,
         };

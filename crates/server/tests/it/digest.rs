@@ -1,0 +1,143 @@
+//! `$digest`: the tree of hashes over a type, by which two servers are compared.
+
+use fhirhose_bulk::reconcile::tree::{Address, Bucket};
+use fhirhose_fhir::content_hash::{Ignoring, content_hash};
+use fhirhose_fhir::resource_type::ResourceType;
+use serde_json::{Value, json};
+
+use crate::fixture::Server;
+
+fn values(parameters: &Value, name: &str) -> Vec<String> {
+    let listed = parameters["parameter"].as_array().expect("parameters").iter();
+    listed
+        .filter(|parameter| parameter["name"] == name)
+        .map(|parameter| parameter["valueString"].as_str().expect("a text").to_owned())
+        .collect()
+}
+
+fn next(parameters: &Value) -> Option<String> {
+    let listed = parameters["parameter"].as_array().expect("parameters").iter();
+    let mut urls = listed.filter(|parameter| parameter["name"] == "next");
+    Some(urls.next()?["valueUrl"].as_str().expect("a URL").to_owned())
+}
+
+/// All pages of a request.
+async fn pages(server: &Server, query: &str) -> Vec<Value> {
+    let mut pages = Vec::new();
+    let mut path = format!("/fhir/$digest?{query}");
+    loop {
+        let answer = server.get(&path).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let page = answer.json();
+        let next = next(&page);
+        pages.push(page);
+        match next {
+            Some(url) => path = format!("/fhir{}", url.strip_prefix(&server.base).expect("its own URL")),
+            None => return pages,
+        }
+    }
+}
+
+fn bucket(text: &str) -> (String, Bucket) {
+    let parts: Vec<&str> = text.split(':').collect();
+    (
+        parts[0].to_owned(),
+        Bucket::read(parts[1], parts[2]).expect("a bucket"),
+    )
+}
+
+async fn filled(count: usize, change: impl FnOnce(&mut fhirhose_server::ServerSettings)) -> Server {
+    let server = Server::start_with(change).await;
+    let lines: Vec<String> = (0..count)
+        .map(|at| format!(r#"{{"resourceType":"Basic","id":"b{at}","code":{{"text":"{at}"}}}}"#))
+        .collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    server.import_lines(&lines).await;
+    server
+}
+
+#[tokio::test]
+async fn the_root_of_a_tree_is_the_sum_of_what_is_there_and_changes_with_it() {
+    let server = filled(5, |_| ()).await;
+    let mut expected = Bucket::default();
+    for at in 0..5 {
+        let text = format!(r#"{{"code":{{"text":"{at}"}}, "id":"b{at}","resourceType":"Basic"}}"#);
+        let content = content_hash(text.as_bytes(), Ignoring::SERVER_META).expect("JSON");
+        let basic = ResourceType::parse("Basic").expect("a type");
+        expected.add((basic, &format!("b{at}")), content);
+    }
+    let root = async || bucket(&values(&pages(&server, "_type=Basic").await[0], "bucket")[0]);
+    assert_eq!(root().await, (String::new(), expected));
+    server
+        .put(&json!({"resourceType": "Basic", "id": "b1", "code": {"text": "other"}}))
+        .await;
+    assert_ne!(root().await.1, expected);
+    server
+        .put(&json!({"resourceType": "Basic", "id": "b1", "code": {"text": "1"}}))
+        .await;
+    assert_eq!(root().await.1, expected, "the same content, whatever its version");
+    server.delete("/fhir/Basic/b1").await;
+    assert_eq!(root().await.1.count, 4);
+    assert_eq!(
+        values(&pages(&server, "_type=Goal").await[0], "bucket"),
+        Vec::<String>::new()
+    );
+}
+
+#[tokio::test]
+async fn a_page_looks_at_no_more_than_a_search_and_all_pages_add_up() {
+    let server = filled(30, |settings| settings.rest.search_rows_max = 7).await;
+    let deep = pages(&server, "_type=Basic&depth=1").await;
+    assert!(deep.len() >= 4, "{} pages", deep.len());
+    let mut sum = Bucket::default();
+    for text in deep.iter().flat_map(|page| values(page, "bucket")) {
+        sum.absorb(bucket(&text).1);
+    }
+    let whole = filled(30, |_| ()).await;
+    let root = bucket(&values(&pages(&whole, "_type=Basic").await[0], "bucket")[0]);
+    assert_eq!(sum, root.1);
+}
+
+#[tokio::test]
+async fn entries_are_listed_below_a_prefix_in_pages_of_their_own_limit() {
+    let server = filled(40, |settings| settings.rest.digest_entries_max = 3).await;
+    let basic = ResourceType::parse("Basic").expect("a type");
+    let expected: Vec<String> = (0..40)
+        .map(|at| format!("b{at}"))
+        .filter(|id| Address::of(basic, id).prefix(1).to_string() < "8".to_owned())
+        .collect();
+    let found = pages(&server, "_type=Basic&prefix=0,1,2,3&prefix=4,5,6,7&entries=true").await;
+    assert!(found.iter().all(|page| values(page, "entry").len() <= 3) && found.len() > 2);
+    let entries = found.iter().flat_map(|page| values(page, "entry"));
+    let mut ids: Vec<String> = entries
+        .map(|entry| entry.split(':').next().expect("an id").to_owned())
+        .collect();
+    ids.sort();
+    let mut expected = expected;
+    expected.sort();
+    assert_eq!(ids, expected);
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_for_is_refused() {
+    let server = Server::start().await;
+    for query in [
+        "",
+        "_type=Nothing",
+        "_type=Basic&_type=Goal",
+        "_type=Basic&prefix=G",
+        "_type=Basic&prefix=a,a1",
+        "_type=Basic&depth=3",
+        "_type=Basic&depth=-1",
+        "_type=Basic&entries=yes",
+        "_type=Basic&_cursor=1-2--3-4",
+        "_type=Basic&other=1",
+    ] {
+        server.get(&format!("/fhir/$digest?{query}")).await.refusal(400);
+    }
+    let answer = server.get("/fhir/OperationDefinition/digest").await;
+    assert_eq!(
+        (answer.status, answer.json()["code"].as_str()),
+        (200, Some("digest"))
+    );
+}
