@@ -6,5 +6,6 @@ pub mod generate;
 pub mod import;
 pub mod reconcile;
 mod spill;
+pub mod sync;
 
 pub use error::{Error, ErrorKind, Result};

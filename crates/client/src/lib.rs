@@ -33,6 +33,7 @@ mod guard;
 mod http;
 mod kick_off;
 mod metadata;
+mod operation;
 mod operator;
 mod provider;
 pub mod pull;

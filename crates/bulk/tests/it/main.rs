@@ -4,3 +4,5 @@ mod crash;
 mod export;
 mod generate;
 mod import;
+mod reconcile;
+mod two_way;

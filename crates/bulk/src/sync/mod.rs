@@ -1,0 +1,3 @@
+//! Keeps two systems in step: [`both`] in both directions.
+
+pub mod both;

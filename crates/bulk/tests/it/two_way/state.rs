@@ -1,0 +1,126 @@
+//! The state folder: what is refused, what is torn, and how held conflicts are decided.
+
+use std::sync::{Arc, Mutex};
+
+use fhirhose_bulk::ErrorKind;
+use fhirhose_bulk::sync::both::{Both, BothSettings, Carried, ConflictPolicy, Ledger, Pair, Side};
+
+use super::mock::{Random, Shared, Stopped, World, lock, peers};
+
+fn world() -> Shared {
+    Arc::new(Mutex::new(World::new(Random(7))))
+}
+
+fn open(folder: &std::path::Path, world: &Shared, policy: ConflictPolicy) -> fhirhose_bulk::Result<Both> {
+    let settings = BothSettings {
+        policy,
+        ..BothSettings::default()
+    };
+    Both::open(folder, peers(world), settings, Arc::new(Stopped))
+}
+
+#[tokio::test]
+async fn a_state_folder_is_for_one_process_and_one_pair_of_servers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = world();
+    let both = open(folder.path(), &world, ConflictPolicy::Newest).expect("a new state");
+    let second = open(folder.path(), &world, ConflictPolicy::Newest)
+        .err()
+        .expect("it is in use");
+    assert!(second.to_string().contains("in use"), "{second}");
+    drop(both);
+    let others = Pair {
+        source: "http://source.test/fhir".to_owned(),
+        target: "http://elsewhere.test/fhir".to_owned(),
+    };
+    let error = Ledger::open(folder.path(), &others).expect_err("another pair");
+    assert!(
+        error
+            .to_string()
+            .contains("between http://source.test/fhir and http://target.test/fhir"),
+        "{error}"
+    );
+    let empty = tempfile::tempdir().expect("a folder");
+    let error = Ledger::open_existing(empty.path()).expect_err("there is none");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn damage_within_the_ledger_is_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = world();
+    (0..20).for_each(|_| lock(&world).edit());
+    let mut both = open(folder.path(), &world, ConflictPolicy::Newest).expect("a new state");
+    both.round().await.expect("a round");
+    drop(both);
+    let path = folder.path().join("ledger");
+    let mut text = std::fs::read(&path).expect("a ledger");
+    let middle = text.len() / 2;
+    text[middle] ^= 1;
+    std::fs::write(&path, text).expect("a damaged ledger");
+    let error = Ledger::open_existing(folder.path()).expect_err("it is damaged");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn a_held_conflict_waits_for_a_decision_and_is_reported_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = world();
+    let name = "Patient/p1";
+    for (side, text) in [(Side::Source, "ours"), (Side::Target, "theirs")] {
+        lock(&world).user(side, name, Some(text));
+    }
+    let round = async || {
+        let mut both = open(folder.path(), &world, ConflictPolicy::Hold).expect("the state opens");
+        both.round().await.expect("a round")
+    };
+    let first = round().await;
+    assert_eq!((first.held, first.conflicts.values().sum::<u64>()), (1, 1));
+    let second = round().await;
+    assert_eq!(
+        (second.held, second.conflicts.len(), second.is_whole()),
+        (1, 0, false)
+    );
+    let mut ledger = Ledger::open_existing(folder.path()).expect("a ledger");
+    assert!(
+        ledger
+            .resolve(Some(&["Patient/p2".to_owned()]), Side::Source)
+            .is_err()
+    );
+    assert_eq!(
+        ledger
+            .resolve(Some(&[name.to_owned()]), Side::Source)
+            .expect("it is held"),
+        1
+    );
+    drop(ledger);
+    // Who decided had not seen this one.
+    lock(&world).user(Side::Target, name, Some("newer"));
+    let third = round().await;
+    assert_eq!((third.held, third.conflicts.values().sum::<u64>()), (1, 1));
+    let mut ledger = Ledger::open_existing(folder.path()).expect("a ledger");
+    assert!(matches!(
+        ledger.carried().get(name),
+        Some(Carried::Held { winner: None, .. })
+    ));
+    ledger.resolve(None, Side::Target).expect("all that is held");
+    drop(ledger);
+    let last = round().await;
+    assert_eq!((last.held, last.written.source, last.is_whole()), (0, 1, true));
+    assert_eq!(lock(&world).text(Side::Source, name).as_deref(), Some("newer"));
+}
+
+#[tokio::test]
+async fn an_edit_that_makes_held_sides_equal_ends_the_conflict() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = world();
+    let name = "Basic/b1";
+    for (side, text) in [(Side::Source, "one"), (Side::Target, "two")] {
+        lock(&world).user(side, name, Some(text));
+    }
+    let mut both = open(folder.path(), &world, ConflictPolicy::Hold).expect("a new state");
+    assert_eq!(both.round().await.expect("a round").held, 1);
+    lock(&world).user(Side::Source, name, Some("two"));
+    let report = both.round().await.expect("a round");
+    assert_eq!((report.held, report.agreed, report.is_whole()), (0, 1, true));
+}
