@@ -1,6 +1,8 @@
 //! The command line: flags win over environment variables, these over `fhirhose.toml`.
 
-use crate::commands::{audit, client, demo, doctor, export, generate, jobs, load, pull, serve, store};
+use crate::commands::{
+    audit, client, demo, doctor, export, generate, jobs, load, pull, reconcile, serve, store,
+};
 use crate::settings_file;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -46,6 +48,7 @@ pub(crate) enum Command {
     Export(export::Export),
     Pull(Box<pull::Pull>),
     Doctor(Box<doctor::DoctorCommand>),
+    Reconcile(Box<reconcile::Reconcile>),
     Serve(Box<serve::Serve>),
     #[command(subcommand)]
     Client(client::ClientCommand),

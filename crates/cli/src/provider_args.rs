@@ -50,8 +50,33 @@ impl ProviderUrl {
     }
 }
 
-/// How a Data Provider is spoken to, and as whom.
+/// As whom a second server is spoken to. Nothing of what the first is shown goes to it.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Access to the second server")]
+pub(crate) struct OtherProviderArgs {
+    /// Id that the second server gave this client
+    #[arg(long, env = "FHIRHOSE_OTHER_CLIENT_ID", value_name = "ID")]
+    other_client_id: Option<String>,
+
+    /// File with the private key for the second server
+    #[arg(long, env = "FHIRHOSE_OTHER_CLIENT_KEY", value_name = "FILE")]
+    other_key: Option<PathBuf>,
+
+    /// Token endpoint of the second server; `none` for one without authorization
+    #[arg(long, env = "FHIRHOSE_OTHER_TOKEN_URL", value_name = "URL")]
+    other_token_url: Option<String>,
+
+    /// Scopes to ask the second server for
+    #[arg(long, env = "FHIRHOSE_OTHER_SCOPE", value_name = "SCOPES")]
+    other_scope: Option<String>,
+
+    /// File with an access token for the second server
+    #[arg(long, env = "FHIRHOSE_OTHER_BEARER_TOKEN_FILE", value_name = "FILE")]
+    other_bearer_token_file: Option<PathBuf>,
+}
+
+/// How a Data Provider is spoken to, and as whom.
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Access")]
 pub(crate) struct ProviderArgs {
     /// Id that the server gave this client (SMART Backend Services); without one no token is asked for
@@ -133,9 +158,33 @@ pub(crate) struct ProviderArgs {
     /// How long the server may send nothing, in seconds; a kick-off can take minutes
     #[arg(long, env = "FHIRHOSE_READ_TIMEOUT_SECS", default_value_t = 300, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..))]
     read_timeout_secs: u64,
+
+    /// Whether these are of a second server, whose secrets have variables of their own.
+    #[arg(skip)]
+    is_other: bool,
 }
 
 impl ProviderArgs {
+    /// The same for a second server: how connections are made carries over, nothing that is shown to the first does.
+    pub(crate) fn of_other(&self, other: &OtherProviderArgs) -> Self {
+        Self {
+            client_id: other.other_client_id.clone(),
+            key: other.other_key.clone(),
+            key_command: None,
+            kid: None,
+            jku: None,
+            token_url: other.other_token_url.clone(),
+            scope: other.other_scope.clone(),
+            bearer_token_file: other.other_bearer_token_file.clone(),
+            bearer_token_command: None,
+            trusted_file_origins: Vec::new(),
+            headers: Vec::new(),
+            quirks: "auto".to_owned(),
+            is_other: true,
+            ..self.clone()
+        }
+    }
+
     /// Makes what speaks to the server; asks it where it gives tokens, if it is to give one, and what kind of server it is.
     pub(crate) async fn provider(&self, base: &str) -> Result<DataProvider> {
         let http = self.http(base)?;
@@ -222,12 +271,16 @@ impl ProviderArgs {
     /// Where tokens of other means come from.
     fn bearers(&self, base: &str) -> Result<Option<TokenGiver>> {
         let (file, command) = (self.bearer_token_file.clone(), self.bearer_token_command.clone());
+        let variable = match self.is_other {
+            true => "FHIRHOSE_OTHER_BEARER_TOKEN",
+            false => "FHIRHOSE_BEARER_TOKEN",
+        };
         let read = move || {
             let source = SecretSource {
                 what: "access token",
                 file: file.as_deref(),
                 command: command.as_deref(),
-                variable: "FHIRHOSE_BEARER_TOKEN",
+                variable,
             };
             source.read()
         };
@@ -301,7 +354,10 @@ impl ProviderArgs {
                 what: "private key",
                 file: file.as_deref(),
                 command: self.key_command.as_deref(),
-                variable: "FHIRHOSE_CLIENT_KEY_TEXT",
+                variable: match self.is_other {
+                    true => "FHIRHOSE_OTHER_CLIENT_KEY_TEXT",
+                    false => "FHIRHOSE_CLIENT_KEY_TEXT",
+                },
             }
             .read()?,
         };

@@ -35,12 +35,12 @@ struct Parameter {
 }
 
 impl ServerSide {
-    /// Asks a server whether it has trees; `None` if not.
+    /// Asks a server whether it has trees, by one of the type `probe`; `None` if not.
     ///
     /// # Errors
     /// What asking gives.
-    pub async fn new(provider: DataProvider) -> Result<Option<Self>> {
-        let query = [("_type", "Basic".to_owned()), ("prefix", "00".to_owned())];
+    pub async fn new(provider: DataProvider, probe: ResourceType) -> Result<Option<Self>> {
+        let query = [("_type", probe.name().to_owned()), ("prefix", "00".to_owned())];
         let answer = provider.operation("$digest", &query).await.map_err(asking)?;
         let has_trees = answer.is_some_and(|body| {
             let read = serde_json::from_slice::<Parameters>(&body);

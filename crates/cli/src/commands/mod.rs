@@ -9,6 +9,7 @@ pub(crate) mod generate;
 pub(crate) mod jobs;
 pub(crate) mod load;
 pub(crate) mod pull;
+pub(crate) mod reconcile;
 pub(crate) mod serve;
 pub(crate) mod store;
 
@@ -26,6 +27,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Export(export) => runtime()?.block_on(export.run()),
         Command::Pull(pull) => runtime()?.block_on(pull.run()),
         Command::Doctor(doctor) => runtime()?.block_on(doctor.run()),
+        Command::Reconcile(reconcile) => runtime()?.block_on(reconcile.run()),
         Command::Serve(serve) => runtime()?.block_on(serve.run()),
         Command::Client(client) => runtime()?.block_on(client.run()),
         Command::Jobs(jobs) => runtime()?.block_on(jobs.run()),

@@ -1,5 +1,8 @@
 //! The loop: a thousand edits on both sides, rounds between them, crashes anywhere; it ends equal, and nothing is lost silently.
-#![allow(clippy::print_stdout, reason = "a run that fails is repeated by the seed that it printed")]
+#![allow(
+    clippy::print_stdout,
+    reason = "a run that fails is repeated by the seed that it printed"
+)]
 
 use std::collections::BTreeSet;
 use std::path::Path;
