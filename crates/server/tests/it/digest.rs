@@ -104,7 +104,7 @@ async fn entries_are_listed_below_a_prefix_in_pages_of_their_own_limit() {
     let basic = ResourceType::parse("Basic").expect("a type");
     let expected: Vec<String> = (0..40)
         .map(|at| format!("b{at}"))
-        .filter(|id| Address::of(basic, id).prefix(1).to_string() < "8".to_owned())
+        .filter(|id| Address::of(basic, id).prefix(1).to_string().as_str() < "8")
         .collect();
     let found = pages(&server, "_type=Basic&prefix=0,1,2,3&prefix=4,5,6,7&entries=true").await;
     assert!(found.iter().all(|page| values(page, "entry").len() <= 3) && found.len() > 2);

@@ -39,6 +39,7 @@ mod pace;
 mod pages;
 mod population;
 mod proxy;
+mod reconcile;
 mod registered;
 mod requirements;
 mod routes;
