@@ -25,6 +25,9 @@ pub(crate) enum Kind {
 
 /// Is told what a pass meets, in the order of the text, up to the first fault.
 pub(crate) trait Visitor {
+    /// Whether only the names of the text's own members matter: those further in are neither told nor compared.
+    const ROOT_NAMES_ONLY: bool = false;
+
     /// The text's value is an object or an array.
     fn root(&mut self, kind: Kind) -> Place;
     /// A member's value, or an element of such an array, opens at `at`; returns the place that it gets.
@@ -176,7 +179,9 @@ impl<V: Visitor> Pass<'_, V> {
                 Ok(Next::Value)
             }
             (Some(b'}'), Kind::Object) => {
-                self.keys.close(self.text, self.frame.keys_from as usize)?;
+                if !V::ROOT_NAMES_ONLY || self.frames.len() == 1 {
+                    self.keys.close(self.text, self.frame.keys_from as usize)?;
+                }
                 self.close();
                 Ok(Next::AfterValue)
             }
@@ -248,9 +253,12 @@ impl<V: Visitor> Pass<'_, V> {
             return Err(Fault::new(self.at, Problem::NoName));
         }
         let name = scan_string(self.bytes, self.at + 1)?;
-        self.key = Key::new(self.text, name.start, name.end, name.escaped);
-        self.keys
-            .add(self.text, self.frame.keys_from as usize, self.key)?;
+        // Within the root's members one frame is open around this one: the text's.
+        if !V::ROOT_NAMES_ONLY || self.frames.len() == 1 {
+            self.key = Key::new(self.text, name.start, name.end, name.escaped);
+            self.keys
+                .add(self.text, self.frame.keys_from as usize, self.key)?;
+        }
         self.at = name.end + 1;
         self.skip_space();
         if self.bytes.get(self.at) != Some(&b':') {

@@ -107,6 +107,8 @@ impl<'l> Roots<'l> {
 }
 
 impl Visitor for Roots<'_> {
+    const ROOT_NAMES_ONLY: bool = true;
+
     #[inline]
     fn root(&mut self, kind: Kind) -> Place {
         self.is_object = kind == Kind::Object;
@@ -167,8 +169,12 @@ mod tests {
 
     #[test]
     fn what_only_strict_readers_refuse_passes() {
-        let twice = r#"{"resourceType":"Patient","id":"1","x":1,"x":2}"#;
-        assert_eq!(glance(twice), Some(("Patient".to_owned(), "1".to_owned())));
+        for twice in [
+            r#"{"resourceType":"Patient","id":"1","x":1,"x":2}"#,
+            r#"{"resourceType":"Patient","x":{"id":"2","id":"3"},"id":"1"}"#,
+        ] {
+            assert_eq!(glance(twice), Some(("Patient".to_owned(), "1".to_owned())));
+        }
         let half = r#"{"resourceType":"Patient","id":"1","x":"\ud800"}"#;
         assert_eq!(glance(half), Some(("Patient".to_owned(), "1".to_owned())));
     }
