@@ -240,8 +240,7 @@ async fn a_server_is_polled_no_oftener_than_it_bears_and_waited_for_no_longer_th
         let waiting = |pause: &Pause<'_>| polls.lock().unwrap().push(pause.wait.as_secs());
         let mut pages = provider.pages(&accepted.status_url);
         while pages.next(&waiting).await.unwrap().is_some() {}
-        let first = polls.lock().unwrap()[0];
-        first
+        polls.into_inner().unwrap()[0]
     };
     assert_eq!(waits(json!({}), RetryAfter::Secs(2)).await, 2);
     assert_eq!(waits(json!({"pollSecsMin": 60}), RetryAfter::Secs(2)).await, 60);
