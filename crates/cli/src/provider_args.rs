@@ -1,5 +1,6 @@
 //! Which Data Provider a command speaks to, and as whom: [`ProviderUrl`] and [`ProviderArgs`], shared by all commands that do.
 
+use crate::commands::say;
 use crate::failure::usage;
 use crate::operator_access::{is_confidential, variable};
 use crate::secret::{SecretSource, read_from};
@@ -190,10 +191,18 @@ impl ProviderArgs {
         let http = self.http(base)?;
         let tokens = self.tokens(&http, base).await?;
         let provider = self.speaking(&http, base, tokens)?;
-        Ok(match self.quirks()? {
+        let provider = match self.quirks()? {
             Some(profile) => provider.with_quirks(profile.quirks().clone()),
             None => provider.discover_quirks().await,
-        })
+        };
+        let quirks = provider.quirks();
+        if !quirks.is_standard() {
+            say(&format!(
+                "the server is taken as one of the kind `{}` (--quirks standard takes it as the standard says)",
+                quirks.name
+            ));
+        }
+        Ok(provider)
     }
 
     /// Makes what speaks to the server as the standard says.

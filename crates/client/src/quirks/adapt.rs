@@ -57,6 +57,16 @@ impl Quirks {
         }
     }
 
+    /// Whether nothing is done differently.
+    pub fn is_standard(&self) -> bool {
+        let name = self.name.clone();
+        *self
+            == Self {
+                name,
+                ..Self::default()
+            }
+    }
+
     /// How many files are fetched at a time, of as many as are wanted; at least one.
     pub fn parallel(&self, wanted: usize) -> usize {
         let most = match self.parallel_downloads_max {

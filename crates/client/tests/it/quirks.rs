@@ -49,6 +49,8 @@ fn every_file_has_sources_and_does_or_tells_something() {
             "{name}"
         );
         assert_eq!(profile.differences.is_empty(), name == "standard");
+        let is_standard = matches!(name.as_str(), "standard" | "fhirhose");
+        assert_eq!(profile.quirks().is_standard(), is_standard, "{name}");
         assert_eq!(
             profile.recognise == fhirhose_client::Signs::default(),
             name == "standard"
