@@ -103,7 +103,7 @@ fn manner(random: &mut Random) -> Manner {
     let links_last = random.chance(3).then(|| Duration::from_secs(3_600));
     Manner {
         shape: random.of(&shapes),
-        takes: Duration::from_secs(random.of(&[0, 30, 3_600, 86_400])),
+        takes: Duration::from_secs(random.of(&[0, 0, 30, 600, 3_600, 14_400])),
         retry_after: random.of(&waits),
         progress: random
             .chance(2)

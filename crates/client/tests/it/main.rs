@@ -7,6 +7,7 @@
 mod batch;
 mod doctor;
 mod ehr;
+mod faults;
 mod guard;
 mod limits;
 mod provider;

@@ -1,0 +1,152 @@
+//! Pulls that are cut off at their n-th event, for each n, and run again: they go on where they were.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fhirhose_client::pull::{PullEvent, PullReport, Watch};
+use fhirhose_client::testing::{Cut, Fault, FileCoding, Manner, Place, RetryAfter, Strike};
+use tokio::sync::Notify;
+
+use super::{Case, LARGEST, data_files, names};
+
+/// Ends a pull at an event.
+struct Cutter {
+    events: AtomicU64,
+    /// The event that is the last.
+    at: u64,
+    cut: Notify,
+}
+
+impl Watch for Cutter {
+    fn hear(&self, _event: &PullEvent<'_>) {
+        if self.events.fetch_add(1, Ordering::Relaxed) + 1 == self.at {
+            self.cut.notify_one();
+        }
+    }
+}
+
+/// Pulls until the n-th event, then drops everything; the report if it ended before.
+async fn cut_at(case: &Case, at: u64) -> Option<PullReport> {
+    let cutter = Cutter {
+        events: AtomicU64::new(0),
+        at,
+        cut: Notify::new(),
+    };
+    tokio::select! {
+        biased;
+        () = cutter.cut.notified() => None,
+        report = case.run(&cutter) => Some(report.unwrap()),
+    }
+}
+
+/// Everything that shows under its name is whole.
+fn assert_true_so_far(case: &Case) {
+    let names = names(case.ehr.files());
+    for name in data_files(&case.folder()) {
+        let index = names
+            .iter()
+            .position(|own| *own == name)
+            .unwrap_or_else(|| panic!("{name}"));
+        let bytes = std::fs::read(case.folder().join(&name)).unwrap();
+        assert!(bytes == case.ehr.files()[index].text, "{name} is not whole");
+    }
+}
+
+/// Cuts one case off at its n-th event for each n until it ends by itself.
+async fn crash_everywhere(manner: &Manner, script: &[Strike]) {
+    for at in 1.. {
+        assert!(at < 500, "a pull has fewer events");
+        let case = Case::new(manner.clone(), script.to_vec()).await;
+        let ended = cut_at(&case, at).await.is_some();
+        assert_true_so_far(&case);
+        let whole = data_files(&case.folder());
+        let before = case.ehr.asked().len();
+        case.whole().await;
+        let kick_offs = case.asked(Place::KickOff);
+        assert!(
+            kick_offs.len() <= 2,
+            "cut at event {at}: {} kick-offs",
+            kick_offs.len()
+        );
+        let names = names(case.ehr.files());
+        for asked in &case.ehr.asked()[before..] {
+            let name = asked.file().map(|index| &names[index]);
+            // One that was whole under way to its name may have come to it since.
+            assert!(
+                name.is_none_or(|name| !whole.contains(name)),
+                "cut at event {at}: {name:?} was fetched again"
+            );
+        }
+        if ended {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn cl_10_a_pull_cut_off_at_any_event_goes_on_where_it_was() {
+    crash_everywhere(&Manner::default(), &[]).await;
+}
+
+#[tokio::test]
+async fn cl_10_a_pull_through_faults_cut_off_at_any_event_goes_on_where_it_was() {
+    let manner = Manner {
+        takes: Duration::from_hours(2),
+        retry_after: RetryAfter::Secs(300),
+        coding: FileCoding::ZstdFrames,
+        ..Manner::default()
+    };
+    let script = [
+        Strike::once(Place::File(LARGEST), Fault::Cut(Cut::Body(500))),
+        Strike::once(Place::File(0), Fault::ShortBody(30)),
+    ];
+    crash_everywhere(&manner, &script).await;
+}
+
+#[tokio::test]
+async fn cl_10_a_file_under_way_goes_on_by_range_after_a_crash() {
+    let script = vec![Strike::once(
+        Place::File(LARGEST),
+        Fault::Cut(Cut::Silence(4_000)),
+    )];
+    let mut case = Case::new(Manner::default(), script).await;
+    case.settings.parallel_downloads = 1;
+    // The connection falls silent in the middle; the pull is dropped before it notices.
+    let dropped = tokio::time::timeout(
+        Duration::from_millis(1_500),
+        case.run(&fhirhose_client::pull::Quiet),
+    )
+    .await;
+    assert!(dropped.is_err(), "it hangs on the silent connection");
+    case.whole().await;
+    let fetches = case.fetches(LARGEST);
+    let (status, from) = *fetches.last().unwrap();
+    assert_eq!(status, 206, "{fetches:?}");
+    assert!((1..=4_000).contains(&from.unwrap()), "{fetches:?}");
+    assert_eq!(case.asked(Place::KickOff).len(), 1);
+    assert_eq!(
+        case.asked(Place::File(0)).len(),
+        1,
+        "what was whole is not fetched again"
+    );
+}
+
+#[tokio::test]
+async fn cl_10_one_export_id_through_all_runs() {
+    let case = Case::new(Manner::default(), Vec::new()).await;
+    cut_at(&case, 4).await;
+    case.whole().await;
+    let ids: Vec<_> = case.log().iter().map(|line| line["exportId"].clone()).collect();
+    assert!(ids.iter().all(|id| *id == ids[0] && id.is_string()), "{ids:?}");
+    assert_eq!(case.log_of("kickoff").len(), 1);
+    assert_eq!(case.log_of("export_complete").len(), 1);
+}
+
+#[tokio::test]
+async fn a_whole_pull_run_again_asks_the_server_nothing() {
+    let case = Case::new(Manner::default(), Vec::new()).await;
+    case.whole().await;
+    let asked = case.ehr.asked().len();
+    case.whole().await;
+    assert_eq!(case.ehr.asked().len(), asked);
+}
