@@ -116,6 +116,12 @@ impl MetaPlace {
         self.object.is_some()
     }
 
+    /// The object's text in the line that it was found in.
+    pub fn text(self, line: &[u8]) -> Option<&[u8]> {
+        let (open, end) = self.object?;
+        line.get(open as usize..end as usize)
+    }
+
     /// Whether `meta.source` is there.
     pub fn has_source(&self) -> bool {
         self.has_source
