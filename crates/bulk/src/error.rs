@@ -29,6 +29,10 @@ pub enum ErrorKind {
     Corrupt,
     /// The work must stop: a shutdown, a cancelled job, a lost lease.
     Stopped(StopReason),
+    /// Another process works there.
+    InUse,
+    /// A sync would delete more at its target than it is allowed to.
+    TooManyDeletions,
     /// The storage below failed, or refused what should have been right.
     Storage,
 }
@@ -44,6 +48,8 @@ impl ErrorKind {
             Self::DiskFull => "disk-full",
             Self::Corrupt => "corrupt",
             Self::Stopped(_) => "stopped",
+            Self::InUse => "in-use",
+            Self::TooManyDeletions => "too-many-deletions",
             Self::Storage => "storage",
         }
     }
@@ -140,6 +146,20 @@ impl From<fhirhose_jobs::Error> for Error {
             _ => ErrorKind::Storage,
         };
         Self::new(kind, "working on the job store").with_source(source)
+    }
+}
+
+impl From<fhirhose_client::Error> for Error {
+    fn from(source: fhirhose_client::Error) -> Self {
+        use fhirhose_client::ErrorKind as Below;
+        let kind = match source.kind() {
+            Below::Unreachable | Below::Busy | Below::LinkExpired => ErrorKind::Unreachable,
+            Below::Changed => ErrorKind::InputChanged,
+            Below::Corrupt => ErrorKind::Corrupt,
+            Below::Disk => ErrorKind::Storage,
+            _ => ErrorKind::Invalid,
+        };
+        Self::new(kind, "working with a server").with_source(source)
     }
 }
 

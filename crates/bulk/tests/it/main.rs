@@ -5,4 +5,5 @@ mod export;
 mod generate;
 mod import;
 mod reconcile;
+mod sync;
 mod two_way;

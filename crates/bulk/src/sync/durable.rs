@@ -1,0 +1,60 @@
+//! Small files that are whole or as before, whatever happens: written beside, synced, renamed, and the folder synced.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use crate::{Error, Result};
+
+/// Makes an empty file for this user alone; what was there goes.
+pub(super) fn create(path: &Path) -> Result<File> {
+    let made = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path);
+    made.map_err(|source| Error::io(format!("making {}", path.display()), source))
+}
+
+/// Replaces a file in one step.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let partial = path.with_extension("partial");
+    let failed = |source| Error::io(format!("writing {}", path.display()), source);
+    let mut file = create(&partial)?;
+    file.write_all(bytes).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    std::fs::rename(&partial, path).map_err(failed)?;
+    sync_parent(path)
+}
+
+/// Makes what was created, renamed or removed beside this path durable.
+pub(super) fn sync_parent(path: &Path) -> Result<()> {
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
+    let synced = File::open(parent).and_then(|folder| folder.sync_all());
+    synced.map_err(|source| Error::io(format!("syncing {}", parent.display()), source))
+}
+
+/// Makes a folder and those above it.
+pub(super) fn create_folder(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path)
+        .map_err(|source| Error::io(format!("making folder {}", path.display()), source))
+}
+
+/// Removes a file or folder; one that is not there is fine.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    let removed = match path.symlink_metadata() {
+        Ok(found) if found.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(source) => Err(source),
+    };
+    match removed {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(format!("removing {}", path.display()), source))
+        }
+        _ => Ok(()),
+    }
+}

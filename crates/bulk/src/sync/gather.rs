@@ -1,0 +1,308 @@
+//! Reads what was fetched, and makes of each line a short record: which resource, how new, which content, and whether it is taken.
+//!
+//! A record is a line `Type/id ⇥ kind ⇥ lastUpdated ⇥ ordinal ⇥ hash ⇥ patients`. The ordinal numbers all lines of all files; by it a
+//! line is found again when the files are read the second time.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use fhirhose_fhir::content_hash::{ContentHasher, Ignoring};
+use fhirhose_fhir::id::is_valid_id;
+use fhirhose_fhir::instant::Instant;
+use fhirhose_fhir::line::{CheckedLine, LineChecker, LineLimits};
+use fhirhose_fhir::resource_type::ResourceType;
+use serde::Deserialize;
+
+use super::filter::LocalFilter;
+use super::lines::{Line, Lines};
+use super::records::{Sorted, Sorter};
+use super::reports::Reports;
+use super::source::SourceFile;
+use crate::{Error, ErrorKind, Result};
+
+/// Hexadecimal digits of a content hash that the ledger keeps.
+const HASH_DIGITS: usize = 32;
+
+/// What a record says of its resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A text to be taken.
+    Taken,
+    /// A text that the target has refused in an earlier round.
+    Pending,
+    /// A text that the filter does not let through.
+    Filtered,
+    /// An incomplete text (CL-15).
+    Subsetted,
+    /// A deletion.
+    Gone,
+    /// A deletion that the target has refused in an earlier round.
+    PendingGone,
+}
+
+impl Kind {
+    const ALL: [(Self, u8); 6] = [
+        (Self::Taken, b't'),
+        (Self::Pending, b'p'),
+        (Self::Filtered, b'f'),
+        (Self::Subsetted, b's'),
+        (Self::Gone, b'g'),
+        (Self::PendingGone, b'q'),
+    ];
+
+    fn code(self) -> u8 {
+        Self::ALL
+            .iter()
+            .find(|(kind, _)| *kind == self)
+            .map_or(b'?', |(_, code)| *code)
+    }
+}
+
+/// One record, read back.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    pub(super) key: String,
+    pub(super) kind: Kind,
+    /// `meta.lastUpdated` in microseconds since 1970; the least number where there is none.
+    pub(super) updated: i64,
+    pub(super) ordinal: u64,
+    pub(super) hash: String,
+    pub(super) owners: String,
+}
+
+impl Record {
+    pub(super) fn parse(line: &[u8]) -> Result<Self> {
+        let broken = || Error::new(ErrorKind::Corrupt, "a record of a round cannot be read");
+        let text = std::str::from_utf8(line).map_err(|source| broken().with_source(source))?;
+        let fields: Vec<&str> = text.split('\t').collect();
+        let [key, kind, updated, ordinal, hash, owners] = fields.as_slice() else {
+            return Err(broken());
+        };
+        let code = kind.bytes().next();
+        let kind = Kind::ALL.iter().find(|(_, each)| Some(*each) == code);
+        Ok(Self {
+            key: (*key).to_owned(),
+            kind: kind.ok_or_else(broken)?.0,
+            updated: updated.parse().map_err(|_| broken())?,
+            ordinal: ordinal.parse().map_err(|_| broken())?,
+            hash: (*hash).to_owned(),
+            owners: (*owners).to_owned(),
+        })
+    }
+}
+
+/// One file of resources, as it was read.
+#[derive(Debug, Clone)]
+pub(super) struct GatheredFile {
+    pub(super) path: PathBuf,
+    /// The ordinal of its first line.
+    pub(super) first: u64,
+    /// Its lines that are not blank.
+    pub(super) lines: u64,
+    /// The type of all its lines, if they have one.
+    pub(super) resource_type: Option<ResourceType>,
+}
+
+/// All records, and the files behind them.
+pub(super) struct Gathered {
+    pub(super) records: Sorted,
+    pub(super) files: Vec<GatheredFile>,
+    pub(super) lines: u64,
+}
+
+/// How files are read.
+pub(super) struct Gathering<'a> {
+    pub(super) filter: &'a LocalFilter,
+    pub(super) line_bytes_max: usize,
+    pub(super) sort_bytes: usize,
+    /// Whether the patients are wanted to whom a resource belongs.
+    pub(super) with_owners: bool,
+    pub(super) reports: &'a Reports,
+}
+
+impl Gathering<'_> {
+    /// Reads all files; `folder` is for sorting.
+    pub(super) fn gather(&self, files: &[SourceFile], folder: &Path) -> Result<Gathered> {
+        let mut pass = Pass {
+            how: self,
+            sorter: Sorter::new(folder, self.sort_bytes)?,
+            checker: LineChecker::new(LineLimits {
+                line_bytes_max: self.line_bytes_max,
+                ..LineLimits::default()
+            }),
+            hasher: ContentHasher::default(),
+            ordinal: 0,
+            record: Vec::new(),
+        };
+        let mut gathered = Vec::new();
+        for file in files {
+            match file.is_deletions {
+                true => pass.read_deletions(file)?,
+                false => gathered.push(pass.read_resources(file)?),
+            }
+        }
+        Ok(Gathered {
+            records: pass.sorter.finish()?,
+            files: gathered,
+            lines: pass.ordinal,
+        })
+    }
+}
+
+struct Pass<'a> {
+    how: &'a Gathering<'a>,
+    sorter: Sorter,
+    checker: LineChecker,
+    hasher: ContentHasher,
+    ordinal: u64,
+    record: Vec<u8>,
+}
+
+impl Pass<'_> {
+    fn read_resources(&mut self, file: &SourceFile) -> Result<GatheredFile> {
+        let first = self.ordinal;
+        let mut lines = Lines::open(&file.path, self.how.line_bytes_max)?;
+        let (mut one_type, mut mixed) = (None, false);
+        while let Some(line) = lines.next_line()? {
+            match line {
+                Line::Overlong => self
+                    .how
+                    .reports
+                    .refuse(b"", "the line is longer than is allowed")?,
+                Line::Text(text) => {
+                    let resource_type = self.read_resource(text, file.is_pending)?;
+                    mixed |= one_type.is_some_and(|one| Some(one) != resource_type);
+                    one_type = one_type.or(resource_type);
+                }
+            }
+            self.ordinal += 1;
+        }
+        Ok(GatheredFile {
+            path: file.path.clone(),
+            first,
+            lines: self.ordinal - first,
+            resource_type: one_type.filter(|_| !mixed),
+        })
+    }
+
+    /// Gives the type, unless the line is refused.
+    fn read_resource(&mut self, text: &[u8], is_pending: bool) -> Result<Option<ResourceType>> {
+        let checked = match self.checker.check(text, None) {
+            Ok(checked) => checked,
+            Err(refusal) => {
+                self.how.reports.refuse(text, &refusal.to_string())?;
+                return Ok(None);
+            }
+        };
+        let hash = match self.hasher.hash(text, Ignoring::SERVER_META) {
+            Ok(hash) => hash.to_string(),
+            Err(error) => {
+                self.how.reports.refuse(text, &error.to_string())?;
+                return Ok(None);
+            }
+        };
+        let updated = last_updated(&checked, text);
+        let kind = match checked {
+            _ if !self.how.filter.passes(checked.resource_type, text, updated) => Kind::Filtered,
+            _ if checked.subsetted => Kind::Subsetted,
+            _ if is_pending => Kind::Pending,
+            _ => Kind::Taken,
+        };
+        let updated = updated.map_or(i64::MIN, Instant::micros);
+        let mark = if checked.subsetted { "s" } else { "" };
+        let hash = hash.get(..HASH_DIGITS).unwrap_or(&hash);
+        self.record.clear();
+        let (name, id, code) = (checked.resource_type.name(), checked.id, char::from(kind.code()));
+        let ordinal = self.ordinal;
+        let _ = write!(
+            self.record,
+            "{name}/{id}\t{code}\t{updated}\t{ordinal}\t{mark}{hash}\t"
+        );
+        if self.how.with_owners {
+            let owners = checked.owner.into_iter().chain(checked.other_patients.iter());
+            self.record
+                .extend_from_slice(owners.collect::<Vec<_>>().join(",").as_bytes());
+        }
+        let resource_type = checked.resource_type;
+        self.sorter.push(&self.record)?;
+        Ok(Some(resource_type))
+    }
+
+    fn read_deletions(&mut self, file: &SourceFile) -> Result<()> {
+        let kind = if file.is_pending {
+            Kind::PendingGone
+        } else {
+            Kind::Gone
+        };
+        let code = char::from(kind.code());
+        let mut lines = Lines::open(&file.path, self.how.line_bytes_max)?;
+        while let Some(line) = lines.next_line()? {
+            let Line::Text(text) = line else {
+                self.how
+                    .reports
+                    .refuse(b"", "the line is longer than is allowed")?;
+                continue;
+            };
+            match deletions(text) {
+                Err(why) => self.how.reports.refuse(text, why)?,
+                Ok(gone) => {
+                    for (resource_type, id) in gone {
+                        self.record.clear();
+                        let name = resource_type.name();
+                        let _ = write!(self.record, "{name}/{id}\t{code}\t{}\t0\t-\t", i64::MIN);
+                        self.sorter.push(&self.record)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `meta.lastUpdated`, if it is there and can be read.
+fn last_updated(checked: &CheckedLine<'_>, line: &[u8]) -> Option<Instant> {
+    #[derive(Deserialize)]
+    struct Meta {
+        #[serde(rename = "lastUpdated")]
+        last_updated: Option<String>,
+    }
+    let meta: Meta = serde_json::from_slice(checked.meta.text(line)?).ok()?;
+    Instant::parse(&meta.last_updated?).ok()
+}
+
+#[derive(Deserialize)]
+struct Bundle {
+    #[serde(default)]
+    entry: Vec<BundleEntry>,
+}
+
+#[derive(Deserialize)]
+struct BundleEntry {
+    request: Option<BundleRequest>,
+}
+
+#[derive(Deserialize)]
+struct BundleRequest {
+    method: String,
+    url: String,
+}
+
+/// The resources that a line of a `deleted` file names (M-31).
+pub(super) fn deletions(line: &[u8]) -> Result<Vec<(ResourceType, String)>, &'static str> {
+    let bundle: Bundle = serde_json::from_slice(line).map_err(|_| "the line is no Bundle")?;
+    let mut gone = Vec::with_capacity(bundle.entry.len());
+    for entry in bundle.entry {
+        let request = entry.request.ok_or("an entry of the Bundle has no request")?;
+        if request.method != "DELETE" {
+            return Err("an entry of the Bundle is no deletion");
+        }
+        let mut parts = request.url.trim_end_matches('/').rsplit('/');
+        let (id, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let resource_type = ResourceType::parse(name).ok_or("an entry names no type of FHIR R4")?;
+        if !is_valid_id(id.as_bytes()) {
+            return Err("an entry names no id");
+        }
+        gone.push((resource_type, id.to_owned()));
+    }
+    Ok(gone)
+}

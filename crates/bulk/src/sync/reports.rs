@@ -1,0 +1,99 @@
+//! What a round could not take, written down for the operator: [`Reports`].
+//!
+//! A report is a pair of files: the lines as they came, and an OperationOutcome for each in the same order. They hold resources, so they
+//! are for their owner alone. A step that is done again writes its report anew.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use fhirhose_fhir::outcome::{IssueCode, OperationOutcome};
+
+use super::durable;
+use crate::{Error, ErrorKind, Result};
+
+/// Where a step of a round tells what it could not take.
+#[derive(Debug)]
+pub struct Reports {
+    folder: PathBuf,
+    name: &'static str,
+    refused_max: u64,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    lines: Option<File>,
+    outcomes: Option<File>,
+    refused: u64,
+}
+
+impl Reports {
+    /// Begins the report of a step; what an interrupted try of the step wrote goes.
+    pub(super) fn begin(folder: &Path, name: &'static str, refused_max: u64) -> Result<Self> {
+        let reports = Self {
+            folder: folder.to_owned(),
+            name,
+            refused_max,
+            open: Mutex::default(),
+        };
+        durable::remove(&reports.lines_path())?;
+        durable::remove(&reports.outcomes_path())?;
+        Ok(reports)
+    }
+
+    /// The folder of the round's reports.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Keeps a line that is not taken, with the reason.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] when more is refused than the settings allow; a full disk.
+    pub fn refuse(&self, line: &[u8], why: &str) -> Result<()> {
+        let outcome = OperationOutcome::error(IssueCode::Processing, why).to_json();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.lines.is_none() {
+            durable::create_folder(&self.folder)?;
+            open.lines = Some(durable::create(&self.lines_path())?);
+            open.outcomes = Some(durable::create(&self.outcomes_path())?);
+        }
+        open.refused += 1;
+        if open.refused > self.refused_max {
+            let problem = format!(
+                "more than {} lines are refused: see {}",
+                self.refused_max,
+                self.folder.display()
+            );
+            return Err(Error::new(ErrorKind::Invalid, problem));
+        }
+        append(open.lines.as_mut(), line, &self.folder)?;
+        append(open.outcomes.as_mut(), outcome.as_bytes(), &self.folder)
+    }
+
+    /// How much was refused so far.
+    pub fn refused(&self) -> u64 {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).refused
+    }
+
+    /// Where the lines are that a step refused, if it refused any.
+    pub(super) fn lines_of(folder: &Path, name: &str) -> PathBuf {
+        folder.join(format!("{name}.refused.ndjson"))
+    }
+
+    fn lines_path(&self) -> PathBuf {
+        Self::lines_of(&self.folder, self.name)
+    }
+
+    fn outcomes_path(&self) -> PathBuf {
+        self.folder.join(format!("{}.outcomes.ndjson", self.name))
+    }
+}
+
+fn append(file: Option<&mut File>, line: &[u8], folder: &Path) -> Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    let written = file.write_all(line).and_then(|()| file.write_all(b"\n"));
+    written.map_err(|source| Error::io(format!("writing reports in {}", folder.display()), source))
+}

@@ -1,0 +1,231 @@
+//! Folders as a source: [`FolderSource`]. One pulled folder, a folder of dated pulls, or plain NDJSON.
+
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use async_trait::async_trait;
+use fhirhose_fhir::instant::Instant;
+use fhirhose_fhir::manifest::{Manifest, ManifestFile};
+use url::Url;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::bulk::count_errors;
+use super::{Fetched, Source, SourceFile, Wanted};
+use crate::{Error, ErrorKind, Result};
+
+const MANIFEST: &str = "manifest.json";
+const LINE_BYTES_MAX: usize = 64 << 20;
+
+/// A folder that somebody fills.
+///
+/// With a `manifest.json` it is one pull; a pull with `_since` counts as what is new, one without as everything. Folders of pulls in it
+/// are applied one a round, in the order of their `transactionTime`. Without any manifest its NDJSON files are everything, each time
+/// they have changed.
+#[derive(Debug, Clone)]
+pub struct FolderSource {
+    /// The folder.
+    pub path: PathBuf,
+}
+
+#[async_trait]
+impl Source for FolderSource {
+    fn name(&self) -> String {
+        format!("folder {}", self.path.display())
+    }
+
+    fn comes_in_steps(&self) -> bool {
+        true
+    }
+
+    async fn fetch(&self, wanted: &Wanted, _folder: &Path) -> Result<Option<Fetched>> {
+        let (path, cursor) = (self.path.clone(), wanted.cursor.clone());
+        let found = tokio::task::spawn_blocking(move || fetch(&path, cursor.as_deref())).await;
+        found.map_err(|panic| Error::new(ErrorKind::Storage, "reading a folder").with_source(panic))?
+    }
+}
+
+/// A pull in a folder.
+struct Pulled {
+    fetched: Fetched,
+    instant: Instant,
+    /// Its `_since`, if it says what was asked for.
+    since: Option<Instant>,
+    says_request: bool,
+    path: PathBuf,
+}
+
+fn fetch(path: &Path, cursor: Option<&str>) -> Result<Option<Fetched>> {
+    let mut pulls: Vec<Pulled> = read_pull(path)?.into_iter().collect();
+    if pulls.is_empty() {
+        for folder in entries(path)?.into_iter().filter(|entry| entry.is_dir()) {
+            pulls.extend(read_pull(&folder)?);
+        }
+    }
+    if pulls.is_empty() {
+        return plain(path, cursor);
+    }
+    pulls.sort_by_key(|pull| pull.instant);
+    match cursor.map(Instant::parse) {
+        Some(Ok(done)) => next_after(pulls, done),
+        // The newest that is everything; what came before it is in it.
+        _ => {
+            let first = pulls.iter().rposition(|pull| pull.since.is_none());
+            let first = first.ok_or_else(|| {
+                invalid(format!(
+                    "no pull in {} is a whole one to begin with",
+                    path.display()
+                ))
+            })?;
+            let fetched = pulls.swap_remove(first).fetched;
+            Ok(Some(Fetched {
+                is_whole: true,
+                ..fetched
+            }))
+        }
+    }
+}
+
+/// The first pull after the last one that was applied; there must be no gap between them.
+fn next_after(pulls: Vec<Pulled>, done: Instant) -> Result<Option<Fetched>> {
+    let Some(pull) = pulls.into_iter().find(|pull| pull.instant > done) else {
+        return Ok(None);
+    };
+    if pull.since.is_some_and(|since| since > done) {
+        let problem = format!(
+            "the pull in {} begins after the last one that was applied: one between them is missing",
+            pull.path.display()
+        );
+        return Err(invalid(problem));
+    }
+    Ok(Some(Fetched {
+        // One that does not say what was asked for may be no more than what is new.
+        is_whole: pull.says_request && pull.since.is_none(),
+        ..pull.fetched
+    }))
+}
+
+/// What lies in a folder of one pull, as files; `None` where there is no manifest.
+pub(in super::super) fn read_folder(path: &Path) -> Result<Fetched> {
+    match read_pull(path)? {
+        Some(pull) => Ok(pull.fetched),
+        None => plain(path, None)?.ok_or_else(|| invalid(format!("{} holds no NDJSON file", path.display()))),
+    }
+}
+
+fn read_pull(path: &Path) -> Result<Option<Pulled>> {
+    let file = path.join(MANIFEST);
+    let bytes = match std::fs::read(&file) {
+        Ok(bytes) => bytes,
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(Error::io(format!("reading {}", file.display()), source)),
+    };
+    let broken = || invalid(format!("reading {}", file.display()));
+    let manifest = Manifest::parse(&bytes).map_err(|source| broken().with_source(source))?;
+    let value: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|source| broken().with_source(source))?;
+    let mut fetched = Fetched {
+        transaction_time: value["transactionTime"].as_str().unwrap_or_default().to_owned(),
+        ..Fetched::default()
+    };
+    for (files, is_deletions) in [(&manifest.output, false), (&manifest.deleted, true)] {
+        for listed in files {
+            match local(path, listed, is_deletions) {
+                Ok(found) if is_deletions => fetched.files.push(SourceFile::deletions(found)),
+                Ok(found) => fetched.files.push(SourceFile::output(found)),
+                Err(name) => fetched.missing.push((name, "it is not in the folder".to_owned())),
+            }
+        }
+    }
+    for listed in &manifest.error {
+        if let Ok(found) = local(path, listed, false) {
+            fetched.source_errors += count_errors(&found, LINE_BYTES_MAX)?;
+        }
+    }
+    let request = Url::parse(&manifest.request).ok();
+    let since = request.as_ref().and_then(|url| {
+        let (_, since) = url.query_pairs().find(|(name, _)| name == "_since")?;
+        Instant::parse(&since).ok()
+    });
+    Ok(Some(Pulled {
+        fetched,
+        instant: manifest.transaction_time,
+        since,
+        says_request: request.is_some(),
+        path: path.to_owned(),
+    }))
+}
+
+/// Where a file of the manifest lies: under the path that the manifest gives, or under the last part of its URL.
+fn local(folder: &Path, file: &ManifestFile, is_deletions: bool) -> Result<PathBuf, String> {
+    let place = file.url.split(['?', '#']).next().unwrap_or_default();
+    let last = place.rsplit('/').next().unwrap_or(place);
+    let below = if is_deletions { "deleted" } else { "error" };
+    let relative = Path::new(place);
+    let is_inside = relative
+        .components()
+        .all(|part| matches!(part, std::path::Component::Normal(_)));
+    let mut tried = vec![folder.join(last), folder.join(below).join(last)];
+    if is_inside {
+        tried.insert(0, folder.join(relative));
+    }
+    tried
+        .into_iter()
+        .find(|path| path.is_file())
+        .ok_or_else(|| last.to_owned())
+}
+
+/// Plain NDJSON files: everything, each time one of them has changed.
+fn plain(path: &Path, cursor: Option<&str>) -> Result<Option<Fetched>> {
+    let is_ndjson = |name: &str| {
+        let name = name
+            .strip_suffix(".gz")
+            .or_else(|| name.strip_suffix(".zst"))
+            .unwrap_or(name);
+        name.ends_with(".ndjson")
+    };
+    let mut fetched = Fetched {
+        is_whole: true,
+        ..Fetched::default()
+    };
+    let mut seen = String::new();
+    for entry in entries(path)? {
+        let name = entry
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        if !is_ndjson(&name) || name == "log.ndjson" || !entry.is_file() {
+            continue;
+        }
+        let failed = |source| Error::io(format!("looking at {}", entry.display()), source);
+        let found = entry.metadata().map_err(failed)?;
+        let changed = found
+            .modified()
+            .map_err(failed)?
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        seen.push_str(&format!("{name} {} {}\n", found.len(), changed.as_nanos()));
+        fetched.files.push(SourceFile::output(entry));
+    }
+    if fetched.files.is_empty() {
+        return Err(invalid(format!(
+            "{} holds neither a pull nor NDJSON files",
+            path.display()
+        )));
+    }
+    fetched.transaction_time = format!("files-{:016x}", xxh3_64(seen.as_bytes()));
+    Ok((cursor != Some(fetched.transaction_time.as_str())).then_some(fetched))
+}
+
+fn entries(path: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |source| Error::io(format!("listing {}", path.display()), source);
+    let entries = std::fs::read_dir(path).map_err(failed)?;
+    let mut entries = entries
+        .map(|entry| Ok(entry.map_err(failed)?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    entries.sort();
+    Ok(entries)
+}
+
+fn invalid(problem: String) -> Error {
+    Error::new(ErrorKind::Invalid, problem)
+}
