@@ -79,22 +79,28 @@ impl File {
         if known.is_some_and(|known| tag.as_ref().is_some_and(|tag| known.matches_weak(tag))) {
             return Ok(self.described(answer::empty(StatusCode::NOT_MODIFIED)));
         }
-        if self.encoding != ContentEncoding::Identity {
-            // A range would be one of the compressed form, which has no fixed bytes until it is made.
+        let Some(length_bytes) = self.ranged_bytes() else {
             return Ok(self.whole());
-        }
+        };
         let honoured = call
             .value(IF_RANGE)
             .is_none_or(|header| tag.as_ref().is_some_and(|tag| if_range_matches(header, tag)));
-        let length_bytes = self.reader.length(Encoding::Identity).unwrap_or(0);
         match parse_range(call.value(RANGE).filter(|_| honoured), length_bytes) {
             RangeRequest::Whole => Ok(self.whole()),
-            RangeRequest::Part(range) => Ok(self.part(range, length_bytes)),
+            RangeRequest::Part(range) => Ok(self.part(range, length_bytes).unwrap_or_else(|| self.whole())),
             RangeRequest::Unsatisfiable => {
                 let text = "the range lies outside of the file";
                 let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, IssueCode::Value, text);
                 Err(problem.with_header(CONTENT_RANGE, unsatisfied_content_range(length_bytes)))
             }
+        }
+    }
+
+    /// The length of a form of which there are ranges: those that lie there. gzip has no fixed bytes until it is made.
+    fn ranged_bytes(&self) -> Option<u64> {
+        match self.encoding {
+            ContentEncoding::Identity | ContentEncoding::Zstd => self.reader.length(form(self.encoding)),
+            ContentEncoding::Gzip => None,
         }
     }
 
@@ -107,8 +113,10 @@ impl File {
         response
     }
 
-    fn part(&self, range: ByteRange, length_bytes: u64) -> Response<Body> {
-        let pieces = self.reader.range(range.first..range.last + 1);
+    fn part(&self, range: ByteRange, length_bytes: u64) -> Option<Response<Body>> {
+        let pieces = self
+            .reader
+            .part(form(self.encoding), range.first..range.last + 1)?;
         let mut response = self.described(answer::stream(StatusCode::PARTIAL_CONTENT, pieces));
         set_length(response.headers_mut(), range.bytes());
         answer::set(
@@ -116,7 +124,7 @@ impl File {
             CONTENT_RANGE,
             &range.content_range(length_bytes),
         );
-        response
+        Some(response)
     }
 
     /// Adds what all answers about this form of the file have.
@@ -126,15 +134,11 @@ impl File {
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
         // The file never changes, but it goes, and its URL is a secret: only the client itself may keep it.
         answer::set(headers, hyper::header::CACHE_CONTROL, "private, no-cache");
-        match self.encoding.header() {
-            Some(coding) => {
-                headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
-                headers.insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
-            }
-            None => {
-                headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-            }
+        if let Some(coding) = self.encoding.header() {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
         }
+        let ranges = self.ranged_bytes().map_or("none", |_| "bytes");
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static(ranges));
         response
     }
 }

@@ -115,7 +115,7 @@ async fn a_known_etag_gets_304() {
 }
 
 #[tokio::test]
-async fn a_download_resumes_by_range_and_if_range() {
+async fn a_download_resumes_by_range_and_if_range_f_12() {
     let (server, url, text) = exported().await;
     let etag = get(&server, &url).send().await.header("etag").to_owned();
     let rest = get(&server, &url)
@@ -143,7 +143,44 @@ async fn a_download_resumes_by_range_and_if_range() {
 }
 
 #[tokio::test]
-async fn a_range_of_a_compressed_form_is_not_served() {
+async fn the_zstd_form_has_ranges_and_a_tag_of_its_own_f_12() {
+    let (server, url, text) = exported().await;
+    let ask = || get(&server, &url).header("accept-encoding", "zstd");
+    let whole = ask().send().await;
+    let etag = whole.header("etag").to_owned();
+    assert_eq!(
+        (whole.header("accept-ranges"), whole.header("content-encoding")),
+        ("bytes", "zstd")
+    );
+    assert_ne!(etag, get(&server, &url).send().await.header("etag"));
+    let rest = ask()
+        .header("range", "bytes=10-")
+        .header("if-range", &etag)
+        .send()
+        .await;
+    assert_eq!((rest.status, rest.header("content-encoding")), (206, "zstd"));
+    let length = whole.body.len();
+    assert_eq!(
+        rest.header("content-range"),
+        format!("bytes 10-{}/{length}", length - 1)
+    );
+    let together = [&whole.body[..10], &rest.body[..]].concat();
+    assert_eq!(zstd::decode_all(&together[..]).unwrap(), text.as_bytes());
+    // A tag of another form is no reason to send a part.
+    let identity = get(&server, &url).send().await.header("etag").to_owned();
+    let other = ask()
+        .header("range", "bytes=10-")
+        .header("if-range", &identity)
+        .send()
+        .await;
+    assert_eq!((other.status, other.body.len()), (200, length));
+    let beyond = ask().header("range", &format!("bytes={length}-")).send().await;
+    beyond.refusal(416);
+    assert_eq!(beyond.header("content-range"), format!("bytes */{length}"));
+}
+
+#[tokio::test]
+async fn a_range_of_the_gzip_form_is_not_served_f_12() {
     let (server, url, _) = exported().await;
     let ask = get(&server, &url)
         .header("range", "bytes=10-")

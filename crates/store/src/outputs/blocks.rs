@@ -154,9 +154,42 @@ pub(super) struct Blocks {
 impl Blocks {
     /// How long all frames are together, not sealed.
     pub(super) fn frames_bytes(&self) -> u64 {
-        let blocks = self.index.blocks();
-        let tags = self.cipher.as_ref().map_or(0, |_| blocks * TAG_BYTES);
-        self.index.stored_at(blocks).saturating_sub(tags as u64)
+        self.frame_at(self.index.blocks())
+    }
+
+    /// Where the frame of a block begins among all frames, not sealed, or ends if it is the one behind the last.
+    pub(super) fn frame_at(&self, block: usize) -> u64 {
+        let tags = self.cipher.as_ref().map_or(0, |_| block * TAG_BYTES);
+        self.index.stored_at(block).saturating_sub(tags as u64)
+    }
+
+    /// The blocks whose frames hold a range of all frames, which lies within them.
+    pub(super) fn holding_frames(&self, frames: &Range<u64>) -> Range<usize> {
+        if frames.is_empty() {
+            return 0..0;
+        }
+        let first_where = |is: &dyn Fn(u64) -> bool| {
+            let (mut low, mut high) = (0, self.index.blocks());
+            while low < high {
+                let middle = low + (high - low) / 2;
+                match is(self.frame_at(middle)) {
+                    true => high = middle,
+                    false => low = middle + 1,
+                }
+            }
+            low
+        };
+        let first = first_where(&|at| at > frames.start) - 1;
+        first..first_where(&|at| at >= frames.end)
+    }
+
+    /// Tells forms with the same text and other frames apart: those of another level, block length or version of zstd.
+    pub(super) fn layout(&self) -> u32 {
+        let mut lengths = crc32fast::Hasher::new();
+        for block in 0..=self.index.blocks() {
+            lengths.update(&self.frame_at(block).to_le_bytes());
+        }
+        lengths.finalize()
     }
 }
 

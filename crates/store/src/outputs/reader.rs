@@ -96,13 +96,15 @@ impl OutputReader {
         }
     }
 
-    /// A strong entity tag, with its quotes: it tells text and encoding apart, and is the same after a file was made again.
+    /// A strong entity tag, with its quotes: it tells text and encoding apart, and is the same after a file was made again. That of the
+    /// zstd form tells its frames too, for ranges of it are served.
     pub fn etag(&self, encoding: Encoding) -> String {
-        format!(
-            "\"{}-{}\"",
-            hex(&self.file.blocks.index.facts.fingerprint),
-            encoding.token()
-        )
+        let blocks = &self.file.blocks;
+        let form = match encoding {
+            Encoding::Zstd => format!("zstd-{:08x}", blocks.layout()),
+            other => other.token().to_owned(),
+        };
+        format!("\"{}-{form}\"", hex(&blocks.index.facts.fingerprint))
     }
 
     /// Streams the whole file in this encoding. Must be polled within a tokio runtime.
@@ -114,10 +116,22 @@ impl OutputReader {
     pub fn stream(&self, encoding: Encoding) -> OutputStream {
         let stream = match encoding {
             Encoding::Identity => return self.range(0..self.file.blocks.index.facts.bytes),
-            Encoding::Zstd => self.stored(),
+            Encoding::Zstd => return self.frames(0..self.file.blocks.frames_bytes()),
             Encoding::Gzip => self.gzip(),
         };
         OutputStream::new(stream)
+    }
+
+    /// Streams a range of the file in this encoding, if it has fixed bytes: gzip is made anew each time.
+    ///
+    /// # Errors
+    /// As [`OutputReader::stream`].
+    pub fn part(&self, encoding: Encoding, range: Range<u64>) -> Option<OutputStream> {
+        match encoding {
+            Encoding::Identity => Some(self.range(range)),
+            Encoding::Zstd => Some(self.frames(range)),
+            Encoding::Gzip => None,
+        }
     }
 
     /// Streams a range of the identity form, decompressing only the blocks that hold it. What lies behind the end is
@@ -132,20 +146,22 @@ impl OutputReader {
         let steps = steps(index.holding(&range), |block| index.text_at(block));
         OutputStream::new(self.each(steps, move |file, blocks, stored| {
             let text_at = file.blocks.index.text_at(blocks.start);
-            let mut text = Bytes::from(blocks::text(&file.blocks, blocks, &stored)?);
-            // Only the first and the last step reach beyond the range.
-            text.truncate(usize::try_from(range.end - text_at).unwrap_or(usize::MAX));
-            let skip = usize::try_from(range.start.saturating_sub(text_at)).unwrap_or(usize::MAX);
-            Ok(text.slice(skip.min(text.len())..))
+            let text = Bytes::from(blocks::text(&file.blocks, blocks, &stored)?);
+            Ok(clipped(text, text_at, &range))
         }))
     }
 
-    fn stored(&self) -> BoxStream<'static, Result<Bytes>> {
-        let index = &self.file.blocks.index;
-        let steps = steps(0..index.blocks(), |block| index.stored_at(block));
-        self.each(steps, |file, blocks, stored| {
-            blocks::frames(&file.blocks, blocks, stored)
-        })
+    /// Streams a range of the zstd form, which lies there as it is sent, but for what seals it.
+    fn frames(&self, range: Range<u64>) -> OutputStream {
+        let blocks = &self.file.blocks;
+        let end = range.end.min(blocks.frames_bytes());
+        let range = range.start.min(end)..end;
+        let steps = steps(blocks.holding_frames(&range), |block| blocks.frame_at(block));
+        OutputStream::new(self.each(steps, move |file, blocks, stored| {
+            let frames_at = file.blocks.frame_at(blocks.start);
+            let frames = blocks::frames(&file.blocks, blocks, stored)?;
+            Ok(clipped(frames, frames_at, &range))
+        }))
     }
 
     fn gzip(&self) -> BoxStream<'static, Result<Bytes>> {
@@ -286,6 +302,13 @@ fn steps(blocks: Range<usize>, begins_at: impl Fn(usize) -> u64) -> Vec<Range<us
         steps.push(start..end);
     }
     steps
+}
+
+/// Cuts off what the first and the last step have beyond the range; `bytes` begin at `at`.
+fn clipped(mut bytes: Bytes, at: u64, range: &Range<u64>) -> Bytes {
+    bytes.truncate(usize::try_from(range.end - at).unwrap_or(usize::MAX));
+    let skip = usize::try_from(range.start.saturating_sub(at)).unwrap_or(usize::MAX);
+    bytes.slice(skip.min(bytes.len())..)
 }
 
 fn in_file(path: &ObjectPath, error: Error) -> Error {

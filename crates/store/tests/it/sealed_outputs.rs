@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use fhirhose_store::{
-    Encoding, ErrorKind, OutputKeys, OutputName, OutputReader, OutputSettings, OutputStore, Result,
+    Encoding, ErrorKind, OutputKeys, OutputName, OutputReader, OutputSettings, OutputStore, OutputStream,
+    Result,
 };
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
@@ -129,6 +130,29 @@ fn a_sealed_file_is_served_as_an_unsealed_one_is() {
             .unwrap();
         assert_eq!(part.concat(), text[from..to]);
     }
+    // The same of the compressed form, whose pieces are opened one by one.
+    let all = |stream: OutputStream| -> Vec<u8> {
+        let parts: Vec<_> = bench.runtime.block_on(stream.try_collect()).unwrap();
+        parts.concat()
+    };
+    let plain = bench.open(&[], "plain").unwrap();
+    let frames = all(plain.stream(Encoding::Zstd));
+    let bytes = frames.len() as u64;
+    assert_eq!(plain.length(Encoding::Zstd), Some(bytes));
+    for (from, to) in [
+        (0, bytes),
+        (0, 1),
+        (1, bytes),
+        (bytes / 3, bytes / 2),
+        (bytes - 1, bytes),
+        (5, 5),
+    ] {
+        for file in [&reader, &plain] {
+            let part = all(file.part(Encoding::Zstd, from..to).unwrap());
+            assert!(part == frames[from as usize..to as usize], "{from}..{to}");
+        }
+    }
+    assert!(plain.part(Encoding::Gzip, 0..1).is_none());
 }
 
 #[test]
