@@ -12,9 +12,11 @@
 use crate::http::{LOOK, eventually, exchange, free_port, get, wait_for_health};
 use crate::sample::{assert_same, exported, fhirhose, succeed, write_population};
 use fhirhose_bulk::import::ImportResult;
-use fhirhose_client::{Export, Http, HttpSettings, Poll};
+use fhirhose_client::{DataProvider, ExportParameters, Http, HttpSettings, Status};
+use fhirhose_fhir::export_request::ExportLevel;
 use fhirhose_jobs::{JobFilter, JobState, SystemClock};
 use fhirhose_store::{DataFolder, Holder, OpenMode, Store, StoreSettings};
+use futures::TryStreamExt;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -154,14 +156,14 @@ fn a_server_that_is_killed_ends_its_jobs_under_the_same_status_urls() {
     let mut child = server.start();
     let began = Instant::now();
     let status = server.kick_off_export();
-    server.await_done(status.status_url().as_str());
+    server.await_done(&status);
     let mut span = began.elapsed();
     let expected = server.download(&status);
     assert!(expected.len() > 20, "there are many files: {}", expected.len());
     let mut kills = Kills::new(4);
     while kills.left > 0 {
         let export = server.kick_off_export();
-        server.kill_until_done(&mut child, &mut kills, &mut span, export.status_url().as_str());
+        server.kill_until_done(&mut child, &mut kills, &mut span, &export);
         assert!(
             server.download(&export) == expected,
             "a file of the killed export differs"
@@ -461,10 +463,17 @@ impl Server<'_> {
             .to_owned()
     }
 
-    /// Kicks an export of everything off.
-    fn kick_off_export(&self) -> Export {
-        let url = format!("http://127.0.0.1:{}/fhir/$export", self.port);
-        block_on(Export::kick_off(&http(), &url)).unwrap()
+    /// Kicks an export of everything off; gives its status URL.
+    fn kick_off_export(&self) -> String {
+        let everything = ExportParameters::new(ExportLevel::System);
+        let accepted = block_on(self.provider().kick_off(&everything)).unwrap();
+        accepted.status_url.into()
+    }
+
+    /// A client of its own: connections of an earlier one may lead to a dead server.
+    fn provider(&self) -> DataProvider {
+        let base = format!("http://127.0.0.1:{}/fhir", self.port);
+        DataProvider::new(&http(), &base).unwrap()
     }
 
     /// Polls until the job is done; gives the answer.
@@ -511,19 +520,22 @@ impl Server<'_> {
     }
 
     /// Type and text of each file of an export that is done.
-    fn download(&self, export: &Export) -> Vec<(String, Vec<u8>)> {
-        // A client of its own: connections of an earlier one lead to a dead server.
-        let http = http();
-        let Poll::Done(manifest) = block_on(export.poll(&http)).unwrap() else {
+    fn download(&self, export: &str) -> Vec<(String, Vec<u8>)> {
+        let done = block_on(self.provider().status(&export.parse().unwrap())).unwrap();
+        let Status::Complete(page) = done else {
             panic!("it is done")
         };
-        let out = tempfile::tempdir_in(self.place.folder.path()).unwrap();
-        let file = |(number, file): (usize, &fhirhose_fhir::manifest::ManifestFile)| {
-            let path = out.path().join(number.to_string());
-            block_on(export.download(&http, file, &path, &|_| ())).unwrap();
-            (file.resource_type.clone().unwrap(), std::fs::read(path).unwrap())
-        };
-        manifest.output.iter().enumerate().map(file).collect()
+        let files = page.manifest.output.into_iter().map(|file| {
+            let text = block_on(async {
+                let fetched = http().fetch(&file.url, 0, None).await.unwrap();
+                let chunks: Vec<_> = fetched.stream.try_collect().await.unwrap();
+                chunks.concat()
+            });
+            let lines = text.iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(file.count, Some(lines as u64), "what the manifest says");
+            (file.resource_type.unwrap(), text)
+        });
+        files.collect()
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::http::{eventually, exchange, finished, free_port, polled, wait_for_health};
 use crate::sample::{start, succeed};
-use fhirhose_client::{Export, Http, HttpSettings, Poll, roots_from_pem};
+use fhirhose_client::{DataProvider, ExportParameters, Http, HttpSettings, Status, roots_from_pem};
+use fhirhose_fhir::export_request::ExportLevel;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Child;
@@ -28,15 +29,16 @@ fn exported(port: u16, pem: &str) -> Vec<Value> {
         .enable_all()
         .build()
         .unwrap();
-    let kick_off = format!("https://localhost:{port}/fhir/$export");
+    let provider = DataProvider::new(&http, &format!("https://localhost:{port}/fhir")).unwrap();
+    let everything = ExportParameters::new(ExportLevel::System);
     // The server may not be there yet.
     let export = eventually("a kick-off", || {
-        runtime.block_on(Export::kick_off(&http, &kick_off)).ok()
+        runtime.block_on(provider.kick_off(&everything)).ok()
     });
     let manifest = polled("the end of an export", || {
-        match runtime.block_on(export.poll(&http)) {
-            Ok(Poll::Done(manifest)) => Some(manifest),
-            Ok(Poll::Running { .. }) => None,
+        match runtime.block_on(provider.status(&export.status_url)) {
+            Ok(Status::Complete(page)) => Some(page.manifest),
+            Ok(Status::Running { .. }) => None,
             Err(error) => panic!("a poll: {error}"),
         }
     });

@@ -14,7 +14,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// Begins with the status URL and goes from page to page, also while the export still runs, waiting as the server asks.
 ///
-/// Each page comes once, and once more when files were added to it, which a server must not do but some do.
+/// Each page comes once, and once more when files were added to it, which a server must not do but some do. The last one comes as such when
+/// the export is done, if it came before already.
 #[derive(Debug)]
 pub struct Pages {
     provider: DataProvider,

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use fhirhose_client::{ErrorKind, Export, Http, HttpSettings, Poll};
+use fhirhose_client::{DataProvider, ExportParameters, Http, HttpSettings, Pause};
+use fhirhose_fhir::export_request::ExportLevel;
 use serde_json::{Value, json};
 
 use crate::fixture::{Held, Server, memory_store};
@@ -197,24 +198,23 @@ async fn outcomes_come_on_the_last_page_in_both_versions_m_26() {
 }
 
 #[tokio::test]
-async fn our_client_refuses_what_it_would_have_to_leave_out_m_24() {
-    let server = Server::start_with(|settings| settings.export.page_files = 1).await;
-    server
-        .import_lines(&[
-            r#"{"resourceType":"Patient","id":"p1"}"#,
-            r#"{"resourceType":"Organization","id":"o1"}"#,
-        ])
-        .await;
+async fn our_client_follows_the_pages_while_they_come_m_24_m_25_cl_09() {
+    let server = slow().await;
     let http = Http::new(&HttpSettings::default()).expect("a client");
-    let url = format!("{}/$export?allowPartialManifests=true", server.base);
-    let export = Export::kick_off(&http, &url).await.expect("an export");
-    let error = loop {
-        match export.poll(&http).await {
-            Ok(Poll::Running { .. }) => {}
-            Ok(Poll::Done(manifest)) => panic!("{manifest:?} is a page of two"),
-            Err(error) => break error,
-        }
-    };
-    assert_eq!(error.kind(), ErrorKind::Protocol);
-    assert!(error.to_string().contains("another page"), "{error}");
+    let provider = DataProvider::new(&http, &server.base).expect("a base");
+    let mut parameters = ExportParameters::new(ExportLevel::System);
+    parameters.allow_partial_manifests = true;
+    let accepted = provider.kick_off(&parameters).await.expect("an export");
+    let mut pages = provider.pages(&accepted.status_url);
+    let (mut files, mut indices) = (Vec::new(), Vec::new());
+    while let Some(news) = pages.next(&|_: &Pause<'_>| ()).await.expect("a page") {
+        files.extend(news.page.manifest.output.into_iter().map(|file| file.url));
+        indices.push(news.index);
+    }
+    // The last page comes again where it came before the end.
+    indices.dedup();
+    assert_eq!(indices, (0..FILES / 10).collect::<Vec<_>>());
+    files.sort_unstable();
+    files.dedup();
+    assert_eq!(files.len(), FILES);
 }
