@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::outcome::{IssueCode, OperationOutcome};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER, SET_COOKIE};
+use futures::StreamExt;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER, SET_COOKIE};
 use reqwest::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::export::read_all;
-use crate::http::header;
+use crate::decode::{Coding, DecodeLimits, Decoder, RestartPoint};
+use crate::http::{Http, header};
 use crate::{Error, ErrorKind, Result, retry_after};
 
+/// Bytes of a manifest or an OperationOutcome that are read at most.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Bytes of a body that an error keeps.
 const KEPT_BODY_BYTES_MAX: usize = 8 << 10;
 /// Characters of the server's own words that go into an error.
@@ -47,12 +50,32 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    pub(crate) async fn read(response: Response, place: &str) -> Result<Self> {
+    /// Reads an answer to its end, at the pace that the policy wants, and undoes a coding that was not asked for.
+    pub(crate) async fn read(http: &Http, response: Response, place: &str) -> Result<Self> {
+        let (status, headers, url) = (
+            response.status(),
+            response.headers().clone(),
+            response.url().clone(),
+        );
+        let coding = Coding::parse(&header(&headers, CONTENT_ENCODING.as_str()).unwrap_or_default())?;
+        let mut decoder = Decoder::new(coding, RestartPoint::default(), DecodeLimits::default())?;
+        let (mut chunks, mut body) = (http.body(response, place.to_owned()), Vec::new());
+        while let Some(chunk) = chunks.next().await {
+            decoder.push(&chunk?, &mut |piece| {
+                if piece.len() > ANSWER_BYTES_MAX - body.len() {
+                    let problem = format!("{place}: the answer is longer than {ANSWER_BYTES_MAX} bytes");
+                    return Err(Error::new(ErrorKind::Protocol, problem));
+                }
+                body.extend_from_slice(piece);
+                Ok(())
+            })?;
+        }
+        decoder.finish()?;
         Ok(Self {
-            status: response.status(),
-            headers: response.headers().clone(),
-            url: response.url().clone(),
-            body: read_all(response, place).await?,
+            status,
+            headers,
+            body,
+            url,
         })
     }
 

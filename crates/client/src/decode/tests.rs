@@ -158,3 +158,26 @@ fn codings_are_read_in_any_case_and_unknown_ones_are_named() {
         assert!(error.contains(text), "{error}");
     }
 }
+
+/// Whatever comes ends in an error or in text, which is the same however it is cut.
+#[test]
+fn any_bytes_are_taken_or_refused_however_they_are_cut() {
+    let mut seed = 7_u64;
+    let mut random = |most: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) as usize % most
+    };
+    for round in 0..400 {
+        let coding = [Coding::Gzip, Coding::Zstd][round % 2];
+        let mut body = [encoded(coding, b"{}\n"), encoded(coding, &[b'a'; 300])].concat();
+        for _ in 0..random(4) {
+            let at = random(body.len());
+            body[at] = random(256) as u8;
+        }
+        body.truncate(body.len() - random(8));
+        let cut = random(20) + 1;
+        let whole = decode(&mut new(coding, RestartPoint::default()), &body, body.len());
+        let pieces = decode(&mut new(coding, RestartPoint::default()), &body, cut);
+        assert_eq!(whole.ok(), pieces.ok(), "round {round}");
+    }
+}

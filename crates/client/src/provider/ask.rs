@@ -59,7 +59,7 @@ impl DataProvider {
     /// Asks and reads the whole answer, whatever its status.
     pub(crate) async fn ask(&self, question: Question<'_>) -> Result<Reply> {
         let response = self.send(&question).await?;
-        Reply::read(response, question.place).await
+        Reply::read(&self.http, response, question.place).await
     }
 
     /// Sends a request with the credentials, if the URL's origin is trusted with them; where they are refused and there are others,

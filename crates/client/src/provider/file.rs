@@ -162,7 +162,7 @@ impl DataProvider {
 
     /// Says what an answer without a file means.
     async fn no_file(&self, response: Response, place: &str) -> Error {
-        let reply = match Reply::read(response, place).await {
+        let reply = match Reply::read(&self.http, response, place).await {
             Ok(reply) => reply,
             Err(error) => return error,
         };

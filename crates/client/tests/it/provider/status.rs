@@ -267,6 +267,25 @@ async fn expires_is_read_and_what_cannot_be_read_is_none() {
 }
 
 #[tokio::test]
+async fn the_coding_of_a_manifest_is_undone_or_named_cl_08() {
+    let manifest = br#"{"transactionTime":"2026-11-21T10:00:00Z","output":[]}"#;
+    let answer = ok(std::str::from_utf8(manifest).unwrap());
+    let labelled = |coding: &str| answer.replacen("\r\n", &format!("\r\nContent-Encoding: {coding}\r\n"), 1);
+    for (coding, kind) in [
+        ("identity", None),
+        ("br", Some(ErrorKind::Protocol)),
+        ("gzip", Some(ErrorKind::Corrupt)),
+    ] {
+        let answer = labelled(coding);
+        let server = Server::plain(move |_| answer.clone()).await;
+        let base = format!("http://127.0.0.1:{}/fhir", server.port);
+        let provider = DataProvider::new(&http(|_| ()), &base).unwrap();
+        let status = provider.status(&url(&base)).await;
+        assert_eq!(status.err().map(|error| error.kind()), kind, "{coding}");
+    }
+}
+
+#[tokio::test]
 async fn pages_are_followed_while_the_export_runs_and_after_it_cl_09() {
     for takes in [0, 1_000] {
         let manner = Manner {
