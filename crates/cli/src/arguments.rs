@@ -1,7 +1,7 @@
 //! The command line: flags win over environment variables, these over `fhirhose.toml`.
 
 use crate::commands::{
-    audit, client, demo, doctor, export, generate, jobs, load, pull, reconcile, serve, store,
+    audit, client, demo, doctor, export, generate, jobs, load, pull, reconcile, serve, store, sync,
 };
 use crate::settings_file;
 use clap::error::ErrorKind;
@@ -47,6 +47,7 @@ pub(crate) enum Command {
     Load(load::Load),
     Export(export::Export),
     Pull(Box<pull::Pull>),
+    Sync(Box<sync::Sync>),
     Doctor(Box<doctor::DoctorCommand>),
     Reconcile(Box<reconcile::Reconcile>),
     Serve(Box<serve::Serve>),
@@ -69,6 +70,7 @@ Examples:
   fhirhose export --data store --out files             straight to files, without HTTP
   fhirhose pull https://ehr.example.org/fhir --out files   from any Bulk Data server, through crashes
   fhirhose doctor https://ehr.example.org/fhir             how a server differs, and what a pull does about it
+  fhirhose sync https://ehr.example.org/fhir --to store:replica   keeps a replica in step, deletions included
   fhirhose jobs list                                   the jobs of a running server
   fhirhose client list --data store                    who may come in
   fhirhose audit verify --data store                   proves that nothing is missing from the audit trail

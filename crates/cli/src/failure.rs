@@ -48,6 +48,9 @@ fn judge(error: &anyhow::Error) -> (u8, Option<&'static str>) {
     if error.downcast_ref::<Usage>().is_some() {
         return (USAGE, Some("`--help` after the command tells of its flags"));
     }
+    if let Some(judged) = error.chain().find_map(bulk_kind).and_then(judge_bulk) {
+        return judged;
+    }
     if let Some(kind) = error.chain().find_map(client_kind) {
         return judge_client(kind);
     }
@@ -108,6 +111,32 @@ fn judge_client(kind: fhirhose_client::ErrorKind) -> (u8, Option<&'static str>) 
         ),
         _ => (FAILED, None),
     }
+}
+
+/// What only operations tell of; else their causes decide.
+fn judge_bulk(kind: fhirhose_bulk::ErrorKind) -> Option<(u8, Option<&'static str>)> {
+    use fhirhose_bulk::ErrorKind as Bulk;
+    match kind {
+        Bulk::InUse => Some((
+            IN_USE,
+            Some("`fhirhose sync status` tells how far that one is; wait for it, or stop it"),
+        )),
+        Bulk::TooManyDeletions => Some((
+            FAILED,
+            Some("look at the source; if that is right, run once with --allow-mass-deletion"),
+        )),
+        Bulk::DiskFull => Some((
+            DISK_FULL,
+            Some("free some space and run the same command again: it goes on where it stopped"),
+        )),
+        _ => None,
+    }
+}
+
+fn bulk_kind(cause: &(dyn Error + 'static)) -> Option<fhirhose_bulk::ErrorKind> {
+    cause
+        .downcast_ref::<fhirhose_bulk::Error>()
+        .map(fhirhose_bulk::Error::kind)
 }
 
 fn client_kind(cause: &(dyn Error + 'static)) -> Option<fhirhose_client::ErrorKind> {

@@ -205,6 +205,37 @@ impl ProviderArgs {
         Ok(provider)
     }
 
+    /// Access to the other end of a sync, as a client of its own; without a client id no token is asked for.
+    pub(crate) fn for_target(client_id: Option<String>, key: Option<PathBuf>, scope: String) -> Self {
+        Self {
+            token_url: client_id.is_none().then(|| "none".to_owned()),
+            client_id,
+            key,
+            key_command: None,
+            kid: None,
+            jku: None,
+            scope: Some(scope),
+            bearer_token_file: None,
+            bearer_token_command: None,
+            trusted_file_origins: Vec::new(),
+            headers: Vec::new(),
+            no_compression: false,
+            ca: None,
+            quirks: "auto".to_owned(),
+            connect_timeout_secs: 20,
+            read_timeout_secs: 300,
+            is_other: true,
+        }
+    }
+
+    /// Trusts these authorities too, and asks for tokens there.
+    #[must_use]
+    pub(crate) fn with(mut self, ca: Option<PathBuf>, token_url: Option<String>) -> Self {
+        self.ca = ca;
+        self.token_url = token_url.or(self.token_url);
+        self
+    }
+
     /// Makes what speaks to the server as the standard says.
     pub(crate) fn speaking(
         &self,

@@ -23,6 +23,7 @@ mod floods;
 mod forwarded;
 mod job_view;
 mod listener;
+mod metrics_port;
 mod operator_socket;
 mod origin;
 mod pace;
@@ -49,6 +50,7 @@ pub use flood_settings::FloodSettings;
 pub use listener::settings::{
     ClientCertificates, ConnectionSettings, ForwardedBy, ProxySettings, TlsSettings, TransportSettings,
 };
+pub use metrics_port::serve_metrics;
 pub use rest_settings::RestSettings;
 pub use routes::{RouteMethods, routes};
 pub use serve::{Bound, Components, bind};

@@ -12,6 +12,7 @@ pub(crate) mod pull;
 pub(crate) mod reconcile;
 pub(crate) mod serve;
 pub(crate) mod store;
+pub(crate) mod sync;
 
 use crate::arguments::Command;
 use anyhow::{Context, Result};
@@ -28,6 +29,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Pull(pull) => runtime()?.block_on(pull.run()),
         Command::Doctor(doctor) => runtime()?.block_on(doctor.run()),
         Command::Reconcile(reconcile) => runtime()?.block_on(reconcile.run()),
+        Command::Sync(sync) => runtime()?.block_on(Box::pin(sync.run())),
         Command::Serve(serve) => runtime()?.block_on(serve.run()),
         Command::Client(client) => runtime()?.block_on(client.run()),
         Command::Jobs(jobs) => runtime()?.block_on(jobs.run()),

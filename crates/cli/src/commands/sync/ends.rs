@@ -1,0 +1,216 @@
+//! The two ends of a sync, from the command line: where from, where to.
+
+use super::WhatArgs;
+use crate::failure::usage;
+use crate::output_key::OutputKeyArgs;
+use crate::provider_args::ProviderArgs;
+use crate::workspace;
+use anyhow::{Context, Result};
+use clap::Args;
+use fhirhose_bulk::import::ImportSettings;
+use fhirhose_bulk::sync::{
+    BulkSource, BundleTarget, FolderSource, ImportTarget, Source, StateFolder, StoreTarget, Target,
+};
+use fhirhose_client::pull::{PullSettings, Quiet};
+use fhirhose_client::{BatchSettings, DataProvider, ExportParameters};
+use fhirhose_fhir::export_request::ExportLevel;
+use fhirhose_fhir::id::Id;
+use fhirhose_store::{OpenMode, Store};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where it goes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Target")]
+pub(super) struct TargetArgs {
+    /// store:DIR, the URL of a FHIR server (batch Bundles), or import:URL of a server with $import
+    #[arg(long, env = "FHIRHOSE_SYNC_TO", value_name = "TARGET", required = true)]
+    to: Option<String>,
+
+    /// Folder in which files are put for a server with $import, which must see the same disk
+    #[arg(long, value_name = "DIR")]
+    import_path: Option<PathBuf>,
+
+    /// What that folder is called on the server's machine [default: the same]
+    #[arg(long, value_name = "DIR", requires = "import_path")]
+    import_path_there: Option<PathBuf>,
+
+    /// Id that the target gave this client (SMART Backend Services)
+    #[arg(long, env = "FHIRHOSE_TO_CLIENT_ID", value_name = "ID")]
+    to_client_id: Option<String>,
+
+    /// File with the private key of that client: PEM, JWK or JWKS
+    #[arg(
+        long,
+        env = "FHIRHOSE_TO_CLIENT_KEY",
+        value_name = "FILE",
+        requires = "to_client_id"
+    )]
+    to_key: Option<PathBuf>,
+
+    /// Token endpoint of the target [default: what its smart-configuration says]
+    #[arg(
+        long,
+        env = "FHIRHOSE_TO_TOKEN_URL",
+        value_name = "URL",
+        requires = "to_client_id"
+    )]
+    to_token_url: Option<String>,
+
+    /// Certificates (PEM) of authorities to trust for the target besides those of the operating system
+    #[arg(long, env = "FHIRHOSE_TO_CA", value_name = "FILE")]
+    to_ca: Option<PathBuf>,
+
+    /// Scopes to ask the target for
+    #[arg(
+        long,
+        env = "FHIRHOSE_TO_SCOPE",
+        default_value = "system/*.cruds",
+        value_name = "SCOPES"
+    )]
+    to_scope: String,
+
+    /// Entries of one batch Bundle
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    batch_entries: u32,
+
+    #[command(flatten)]
+    output_key: OutputKeyArgs,
+}
+
+/// A target as it was named.
+pub(super) enum To {
+    Store(PathBuf),
+    Server(String),
+    Import(String),
+}
+
+/// A target that is there, without the folder in which it works.
+pub(super) enum Opened {
+    Store(Store, String),
+    Server(DataProvider, BatchSettings),
+    Import(DataProvider, BatchSettings, PathBuf, PathBuf),
+}
+
+impl To {
+    pub(super) fn data_folder(&self) -> Option<&Path> {
+        match self {
+            Self::Store(path) => Some(path),
+            _ => None,
+        }
+    }
+}
+
+impl TargetArgs {
+    pub(super) fn parse(&self) -> Result<To> {
+        let to = self.to.as_deref().context("--to is missing")?;
+        let is_url = |text: &str| text.starts_with("http://") || text.starts_with("https://");
+        let to = match (to.strip_prefix("store:"), to.strip_prefix("import:")) {
+            (Some(folder), _) if !folder.is_empty() => To::Store(std::path::absolute(folder)?),
+            (_, Some(url)) if is_url(url) => To::Import(url.to_owned()),
+            _ if is_url(to) => To::Server(to.to_owned()),
+            _ => {
+                return Err(usage(
+                    "--to takes store:DIR, the URL of a FHIR server, or import:URL",
+                ));
+            }
+        };
+        match (&to, &self.import_path) {
+            (To::Import(_), None) => Err(usage("--to import:URL wants --import-path DIR beside it")),
+            (To::Store(_) | To::Server(_), Some(_)) => Err(usage("--import-path is for --to import:URL")),
+            _ => Ok(to),
+        }
+    }
+
+    /// Opens the store, or makes the connection.
+    pub(super) async fn open(&self, to: &To) -> Result<Opened> {
+        let batches = BatchSettings {
+            entries_max: self.batch_entries as usize,
+            ..BatchSettings::default()
+        };
+        Ok(match to {
+            To::Store(folder) => {
+                let store =
+                    workspace::open(folder, OpenMode::Create, "sync", self.output_key.keys()?).await?;
+                Opened::Store(store, folder.display().to_string())
+            }
+            To::Server(url) => Opened::Server(self.provider(url).await?, batches),
+            To::Import(url) => {
+                let shared =
+                    std::path::absolute(self.import_path.as_deref().context("--import-path is missing")?)?;
+                let there = self.import_path_there.clone().unwrap_or_else(|| shared.clone());
+                Opened::Import(self.provider(url).await?, batches, shared, there)
+            }
+        })
+    }
+
+    async fn provider(&self, url: &str) -> Result<DataProvider> {
+        let (id, key) = (self.to_client_id.clone(), self.to_key.clone());
+        let access = ProviderArgs::for_target(id, key, self.to_scope.clone());
+        let access = access.with(self.to_ca.clone(), self.to_token_url.clone());
+        let http = access.http(url)?;
+        let tokens = access.tokens(&http, url).await?;
+        // Nothing of what is meant for the source goes along: no header, no token from elsewhere.
+        let provider = DataProvider::new(&http, url)?;
+        Ok(match tokens {
+            Some(tokens) => provider.with_tokens(tokens),
+            None => provider,
+        })
+    }
+}
+
+impl Opened {
+    /// The target, which works in the state folder where it needs a place.
+    pub(super) fn target(self, folder: &StateFolder) -> Result<Box<dyn Target>> {
+        let scratch = folder.path().join("again");
+        Ok(match self {
+            Self::Store(store, name) => Box::new(StoreTarget::new(store, ImportSettings::default(), name)),
+            Self::Server(provider, batches) => Box::new(BundleTarget::new(provider, batches, 4, scratch)),
+            Self::Import(provider, batches, shared, there) => {
+                // A folder of its own, for it is emptied after each import.
+                let (shared, there) = (shared.join("fhirhose-sync"), there.join("fhirhose-sync"));
+                Box::new(ImportTarget::new(provider, batches, shared, there))
+            }
+        })
+    }
+}
+
+/// A Bulk Data server as source.
+pub(super) async fn server_source(
+    base: &str,
+    what: &WhatArgs,
+    provider: &ProviderArgs,
+) -> Result<Box<dyn Source>> {
+    let level = match (&what.group, what.global) {
+        (Some(id), _) => {
+            ExportLevel::Group(Id::parse(id).ok_or_else(|| usage("--group takes the id of a Group"))?)
+        }
+        (None, true) => ExportLevel::System,
+        (None, false) => ExportLevel::AllPatients,
+    };
+    let parameters = ExportParameters {
+        // Queries stay here: what no longer matches must be seen to be deleted.
+        types: what.types.clone(),
+        ..ExportParameters::new(level)
+    };
+    Ok(Box::new(BulkSource {
+        provider: provider.provider(base).await?,
+        parameters,
+        settings: PullSettings::default(),
+        always_whole: what.full,
+        joiners_max: 500,
+        watch: Arc::new(Quiet),
+    }))
+}
+
+/// Folders as source.
+pub(super) fn folder_source(path: &str) -> Result<Box<dyn Source>> {
+    let path = std::path::absolute(path)?;
+    if !path.is_dir() {
+        return Err(usage(format!(
+            "the source {} is neither a URL nor a folder",
+            path.display()
+        )));
+    }
+    Ok(Box::new(FolderSource { path }))
+}
