@@ -18,5 +18,7 @@ mod kill;
 mod listen;
 mod logs;
 mod outbound;
+mod pull;
 mod readme;
+mod s3;
 mod sample;

@@ -104,3 +104,33 @@ fn the_walk_with_authorization_is_as_the_readme_has_it_a_20_a_29_a_50() {
     }
     drop(server);
 }
+
+#[test]
+fn a_pull_is_as_the_readme_has_it() {
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+    let folder = folder.path();
+    let blocks: Vec<String> = blocks("Pull")
+        .iter()
+        .map(|block| block.replace("8080", &port.to_string()))
+        .collect();
+    let [making, serving, pulling] = blocks.as_slice() else {
+        panic!("the section has other blocks than this test knows");
+    };
+    typed(folder, making);
+    let served = format!("{} --listen 127.0.0.1:{port}", serving.trim());
+    let server = Server::start(folder, &served, port);
+    let told = typed(folder, pulling);
+    let report = told.lines().last().unwrap();
+    assert!(
+        report.contains("\"event\":\"report\"") && report.contains("\"whole\":true"),
+        "{report}"
+    );
+    for name in [
+        "files/1.Patient.ndjson",
+        "diabetes/1.Condition.ndjson",
+        "everything/manifest.json",
+    ] {
+        assert!(folder.join(name).is_file(), "{name}");
+    }
+    drop(server);
+}

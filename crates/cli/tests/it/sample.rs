@@ -57,7 +57,8 @@ pub(crate) fn exported(folder: &Path) -> BTreeMap<String, Vec<String>> {
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path: PathBuf = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "ndjson") {
+        let is_log = path.ends_with("log.ndjson");
+        if !is_log && path.extension().is_some_and(|extension| extension == "ndjson") {
             let file = std::io::BufReader::new(std::fs::File::open(&path).unwrap());
             let lines = file.lines().map(|line| without_version(&line.unwrap())).collect();
             files.insert(path.file_name().unwrap().to_string_lossy().into_owned(), lines);

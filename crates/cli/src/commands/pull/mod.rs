@@ -1,20 +1,23 @@
 //! `fhirhose pull`: from any Bulk Data server into a folder.
 
+mod destination;
 mod table;
 mod watch;
 
 use super::{print, say};
 use crate::export_args::ExportArgs;
-use crate::failure::{PARTIAL, usage};
+use crate::failure::PARTIAL;
 use crate::provider_args::{ProviderArgs, ProviderUrl};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum, value_parser};
+use destination::{BucketPlace, DestinationArgs, Place};
 use fhirhose_client::pull::{self, PullReport, PullSettings};
+use fhirhose_client::{Delivered, DeliveredPull};
 use std::io::IsTerminal;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
+use url::Url;
 use watch::{Bars, Events, Lines, Teller};
 
 /// Pulls an export from a Bulk Data server into a folder, and goes on where it was
@@ -28,16 +31,8 @@ pub(crate) struct Pull {
     #[command(flatten)]
     url: ProviderUrl,
 
-    /// Folder for the files; made when absent
-    #[arg(
-        short = 'd',
-        long,
-        alias = "destination",
-        env = "FHIRHOSE_OUT",
-        value_name = "DIR",
-        required = true
-    )]
-    out: Option<String>,
+    #[command(flatten)]
+    destination: DestinationArgs,
 
     #[command(flatten)]
     export: ExportArgs,
@@ -64,6 +59,34 @@ pub(crate) struct Pull {
     #[arg(long, default_value_t = 30 * 24 * 60 * 60, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..), help_heading = "How to pull")]
     export_secs_max: u64,
 
+    /// The longest line that is taken, in bytes
+    #[arg(long, default_value_t = NonZeroUsize::new(64 << 20).expect("it is not zero"), value_name = "BYTES", help_heading = "How to pull")]
+    line_bytes_max: NonZeroUsize,
+
+    /// Goes on with an export that was kicked off elsewhere, by its status URL
+    #[arg(long, value_name = "URL", help_heading = "How to pull")]
+    status: Option<Url>,
+
+    /// Puts the files of each page of a manifest into a folder of its own: 0, 1, …
+    #[arg(long, help_heading = "How to pull")]
+    page_folders: bool,
+
+    /// Takes files whose number of lines is not the manifest's `count`
+    #[arg(long, help_heading = "How to pull")]
+    no_count_check: bool,
+
+    /// Takes resources of another type than the manifest says of their file
+    #[arg(long, help_heading = "How to pull")]
+    no_type_check: bool,
+
+    /// Notes each answer of the status in log.ndjson
+    #[arg(long, help_heading = "How to pull")]
+    log_status_progress: bool,
+
+    /// Writes no log.ndjson
+    #[arg(long, conflicts_with = "log_status_progress", help_heading = "How to pull")]
+    no_log: bool,
+
     /// Leaves export and files on the server at the end
     #[arg(long, help_heading = "How to pull")]
     no_delete: bool,
@@ -76,6 +99,9 @@ pub(crate) struct Pull {
     #[arg(long)]
     json: bool,
 }
+
+/// Files that go to object storage at a time.
+const DELIVERIES: usize = 3;
 
 /// How progress is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -102,17 +128,53 @@ impl Pull {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let base = self.url.base()?;
         let parameters = self.export.parameters()?;
-        let folder = self.folder()?;
+        let settings = self.settings();
+        let place = self.destination.place()?;
+        let folder = match &place {
+            Place::Folder(folder) => folder.clone(),
+            Place::Bucket(place) => place.staging.clone(),
+        };
         let pull = pull::Pull {
             provider: self.provider.provider(&base).await?,
             parameters,
-            folder: folder.clone(),
-            settings: self.settings(),
+            folder,
+            settings,
         };
+        match place {
+            Place::Folder(folder) => {
+                let report = self.pull(&pull).await?;
+                self.tell(&report, &folder.display().to_string())
+            }
+            Place::Bucket(place) => self.deliver(pull, place).await,
+        }
+    }
+
+    /// Pulls into a folder.
+    async fn pull(&self, pull: &pull::Pull) -> Result<PullReport> {
         let teller = self.teller();
         let report = Box::pin(interruptible(pull.run(&*teller))).await;
         teller.end();
-        self.tell(&report?, &folder)
+        report
+    }
+
+    /// Pulls into object storage.
+    async fn deliver(&self, pull: pull::Pull, place: BucketPlace) -> Result<ExitCode> {
+        let teller = self.teller();
+        let delivered = DeliveredPull {
+            pull,
+            to: Box::new(place.bucket),
+            journal: place.journal,
+            parallel: DELIVERIES,
+        };
+        let report = Box::pin(interruptible(delivered.run(&*teller))).await;
+        teller.end();
+        match report? {
+            Delivered::Pulled(report) => self.tell(&report, &place.url),
+            Delivered::AlreadyThere => {
+                say(&format!("everything is in {} already", place.url));
+                Ok(ExitCode::SUCCESS)
+            }
+        }
     }
 
     fn settings(&self) -> PullSettings {
@@ -120,18 +182,16 @@ impl Pull {
             parallel_downloads: self.parallel_downloads.get(),
             file_attempts_max: self.file_attempts_max,
             export_secs_max: self.export_secs_max,
+            line_bytes_max: self.line_bytes_max.get(),
+            count_is_binding: !self.no_count_check,
+            type_is_binding: !self.no_type_check,
+            page_folders: self.page_folders,
+            log: !self.no_log,
+            log_status_progress: self.log_status_progress,
+            status_url: self.status.clone(),
             deletes_job: !self.no_delete,
             ..PullSettings::default()
         }
-    }
-
-    fn folder(&self) -> Result<PathBuf> {
-        let out = self.out.as_deref().context("--out is missing")?;
-        let path = out.strip_prefix("file://").unwrap_or(out);
-        if path.contains("://") || path == "none" {
-            return Err(usage("--out takes a folder"));
-        }
-        Ok(std::path::absolute(path)?)
     }
 
     fn teller(&self) -> Box<dyn Teller> {
@@ -143,13 +203,13 @@ impl Pull {
         }
     }
 
-    fn tell(&self, report: &PullReport, folder: &Path) -> Result<ExitCode> {
+    fn tell(&self, report: &PullReport, place: &str) -> Result<ExitCode> {
         if self.json {
             print(&table::event(report)?)?;
         } else {
             print(&table::files(report))?;
         }
-        say(&table::summary(report, folder));
+        say(&table::summary(report, place));
         match report.is_whole() {
             true => Ok(ExitCode::SUCCESS),
             false => {
@@ -161,9 +221,7 @@ impl Pull {
 }
 
 /// Runs a pull until it ends or the user, or the machine, wants it to stop. Wherever it is stopped, the next run goes on.
-async fn interruptible(
-    pull: impl Future<Output = fhirhose_client::Result<PullReport>>,
-) -> Result<PullReport> {
+async fn interruptible<T>(pull: impl Future<Output = fhirhose_client::Result<T>>) -> Result<T> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     tokio::select! {
         report = pull => Ok(report?),

@@ -6,7 +6,6 @@ use fhirhose_client::pull::{FileKind, PullReport, PulledFile};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
 
 /// What is there, by type.
 pub(super) fn files(report: &PullReport) -> String {
@@ -34,7 +33,7 @@ fn type_of(file: &PulledFile) -> &str {
 }
 
 /// One line, and one for each file that is missing.
-pub(super) fn summary(report: &PullReport, folder: &Path) -> String {
+pub(super) fn summary(report: &PullReport, place: &str) -> String {
     let output = |file: &&PulledFile| file.kind == FileKind::Output;
     let lines = report.files.iter().filter(output).map(|file| file.lines).sum();
     let size = report.files.iter().map(|file| file.bytes).sum();
@@ -44,8 +43,29 @@ pub(super) fn summary(report: &PullReport, folder: &Path) -> String {
         bytes(size),
         count(report.files.len() as u64),
         report.transaction_time,
-        folder.display()
+        place
     );
+    if report.already_whole {
+        text.push_str("\nit was finished already: nothing was fetched");
+    }
+    if report.retries > 0 {
+        let _ = write!(text, "\n{} tries again on the way", count(report.retries));
+    }
+    if let Some(problem) = &report.delete_problem {
+        let _ = write!(
+            text,
+            "\nwarning: the server could not be told that its files can go: {problem}"
+        );
+    }
+    let remarks = |severity: &str| report.issues.get(severity).copied().unwrap_or(0);
+    let (errors, fatal) = (remarks("error"), remarks("fatal"));
+    if errors + fatal > 0 {
+        let _ = write!(
+            text,
+            "\nwarning: the server remarks {} errors: see the files in error/",
+            count(errors + fatal)
+        );
+    }
     for file in &report.missing {
         let _ = write!(text, "\nmissing: {}: {}", file.name, file.why);
     }

@@ -72,6 +72,7 @@ fn line(event: &PullEvent<'_>) -> Option<String> {
             format!("waiting: {why}; asking again in {} s", wait_ms.div_ceil(1_000))
         }
         PullEvent::Manifest { files } => format!("{} files to fetch", count(*files)),
+        PullEvent::FileAgain { name, why } => format!("{name}: from its first byte again: {why}"),
         PullEvent::FileDone {
             name,
             kind,
@@ -103,7 +104,7 @@ fn noun(kind: FileKind) -> &'static str {
 /// One JSON object an event, on stdout; bytes once a second.
 ///
 /// `{"event":…,"timestamp":…}` with `kicked-off` `resumed`; `waiting` `why`, `waitMs`; `manifest` `files`; `file-begun` `name`,
-/// `bytesTotal`, `bytesDone`; `progress` `bytes`; `file-done` `name`, `kind`, `lines`, `bytes`; `file-failed` `name`, `why`,
+/// `bytesTotal`, `bytesDone`; `file-again` `name`, `why`; `progress` `bytes`; `file-done` `name`, `kind`, `lines`, `bytes`; `file-failed` `name`, `why`,
 /// `attemptsLeft`; and at the end `report`.
 #[derive(Debug, Default)]
 pub(super) struct Events {
@@ -147,6 +148,7 @@ fn object(event: &PullEvent<'_>) -> Option<Value> {
         } => {
             json!({ "event": "file-begun", "name": name, "bytesTotal": bytes_total, "bytesDone": bytes_done })
         }
+        PullEvent::FileAgain { name, why } => json!({ "event": "file-again", "name": name, "why": why }),
         PullEvent::FileDone {
             name,
             kind,
@@ -307,6 +309,12 @@ impl Watch for Bars {
             } => self.begin(&mut state, name, *bytes_done, *bytes_total),
             PullEvent::FileBytes { name, bytes } => self.more(&mut state, name, *bytes),
             PullEvent::FileDone { name, bytes, .. } => self.finish(&mut state, name, *bytes),
+            PullEvent::FileAgain { name, .. } => {
+                if let Some(file) = state.running.get_mut(*name) {
+                    file.bytes_done = 0;
+                }
+                let _ = self.screen.println(line(event).unwrap_or_default());
+            }
             PullEvent::FileFailed { name, .. } => {
                 if let Some(file) = state.running.remove(*name) {
                     clear(file);

@@ -1,0 +1,127 @@
+//! Where a pull goes: [`DestinationArgs`], a folder or object storage.
+
+use crate::failure::usage;
+use anyhow::{Context, Result};
+use clap::Args;
+use fhirhose_client::{Bucket, BucketSettings, PlainHttp};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use url::Url;
+
+/// Where the files go.
+#[derive(Debug, Args)]
+pub(crate) struct DestinationArgs {
+    /// Folder for the files, made when absent; or s3://bucket/prefix, reached as the AWS_ variables of the environment say
+    #[arg(
+        short = 'd',
+        long,
+        alias = "destination",
+        env = "FHIRHOSE_OUT",
+        value_name = "DIR|s3://…",
+        required = true
+    )]
+    out: Option<String>,
+
+    /// Folder where files are pulled and proven before they go to object storage [default: ~/.local/state/fhirhose/pulls]
+    #[arg(long, env = "FHIRHOSE_STAGING", value_name = "DIR")]
+    staging: Option<PathBuf>,
+
+    /// Lets object storage of other machines be reached by plain HTTP
+    #[arg(long, env = "FHIRHOSE_S3_ALLOW_HTTP")]
+    s3_allow_http: bool,
+}
+
+/// A place for a pull.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// This folder.
+    Folder(PathBuf),
+    /// A bucket, by way of a folder.
+    Bucket(BucketPlace),
+}
+
+/// A place in object storage.
+#[derive(Debug)]
+pub(super) struct BucketPlace {
+    /// Its URL, as it was typed.
+    pub(super) url: String,
+    pub(super) bucket: Bucket,
+    /// Where the files are pulled to.
+    pub(super) staging: PathBuf,
+    /// Where it is noted what has arrived.
+    pub(super) journal: PathBuf,
+}
+
+impl DestinationArgs {
+    /// Reads the flags.
+    pub(super) fn place(&self) -> Result<Place> {
+        let out = self.out.as_deref().context("--out is missing")?;
+        if out.starts_with("s3://") {
+            return self.bucket(out).map(Place::Bucket);
+        }
+        let path = out.strip_prefix("file://").unwrap_or(out);
+        if path.contains("://") || path == "none" {
+            return Err(usage("--out takes a folder, or s3://bucket/prefix"));
+        }
+        Ok(Place::Folder(std::path::absolute(path)?))
+    }
+
+    fn bucket(&self, url: &str) -> Result<BucketPlace> {
+        let parsed = Url::parse(url).map_err(|_| usage("--out: that is no s3://bucket/prefix"))?;
+        let bucket = Bucket::open(&BucketSettings {
+            url: parsed,
+            options: aws_variables(),
+            plain_http: match self.s3_allow_http {
+                true => PlainHttp::Anywhere,
+                false => PlainHttp::LoopbackOnly,
+            },
+        })?;
+        let root = match &self.staging {
+            Some(folder) => std::path::absolute(folder)?,
+            None => state_folder()
+                .context("there is no home folder: say by --staging where files may lie meanwhile")?
+                .join("fhirhose/pulls"),
+        };
+        // One place has one pull: another one is then refused by the folder, and told what differs.
+        let place = root.join(name_of(url));
+        let mut builder = std::fs::DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(&place);
+        made.with_context(|| format!("making the folder {}", place.display()))?;
+        Ok(BucketPlace {
+            url: url.trim_end_matches('/').to_owned(),
+            bucket,
+            staging: place.join("files"),
+            journal: place.join("arrived"),
+        })
+    }
+}
+
+/// What the environment says of AWS.
+fn aws_variables() -> Vec<(String, String)> {
+    let texts = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    texts.filter(|(name, _)| name.starts_with("AWS_")).collect()
+}
+
+/// The folder in which programs of this user keep their state.
+fn state_folder() -> Option<PathBuf> {
+    let folder = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")))
+}
+
+/// A URL as the name of a folder, which people can tell from others.
+fn name_of(url: &str) -> String {
+    let url = url.trim_end_matches('/').trim_start_matches("s3://");
+    let mut name = String::new();
+    for byte in url.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' => name.push(char::from(byte)),
+            other => name.push_str(&format!("_{other:02x}")),
+        }
+    }
+    name
+}

@@ -1,0 +1,179 @@
+//! Pulls that end elsewhere than in a folder: [`DeliveredPull`] takes each file to a [`Destination`], such as a [`Bucket`], as soon as it is whole.
+//!
+//! The files are pulled and proven in a folder for staging, which holds all of them until the last one is delivered. What has arrived is noted in a
+//! journal, so that a run after a crash delivers the rest. `manifest.json` comes last: where it is, everything is.
+
+mod bucket;
+mod journal;
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt, stream};
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use crate::pull::{Pull, PullEvent, PullReport, Watch};
+use crate::{Error, ErrorKind, Result};
+
+pub use bucket::{Bucket, BucketSettings};
+use journal::Journal;
+
+/// The file that says that all others are there.
+const MANIFEST: &str = "manifest.json";
+
+/// What happened during the pull.
+const LOG: &str = "log.ndjson";
+
+/// Takes whole files to another place.
+#[async_trait]
+pub trait Destination: std::fmt::Debug + Send + Sync {
+    /// Puts a file there under a name such as `deleted/1.Bundle.ndjson`. Nobody sees it there before it is whole; what was there under that
+    /// name is replaced.
+    ///
+    /// # Errors
+    /// What ends the pull; the next run delivers the file again.
+    async fn deliver(&self, name: &str, file: &std::path::Path) -> Result<()>;
+
+    /// Reads a file there that is not large; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`deliver`](Self::deliver).
+    async fn read(&self, name: &str) -> Result<Option<Vec<u8>>>;
+}
+
+/// A pull whose files go to another place.
+#[derive(Debug)]
+pub struct DeliveredPull {
+    /// The pull; its folder is the one for staging, and is removed when everything has arrived.
+    pub pull: Pull,
+    /// Where the files go.
+    pub to: Box<dyn Destination>,
+    /// Where it is noted what has arrived; kept.
+    pub journal: PathBuf,
+    /// Files that are delivered at a time.
+    pub parallel: usize,
+}
+
+/// What has come of it.
+#[derive(Debug)]
+pub enum Delivered {
+    /// An earlier run has delivered everything, and it is still there.
+    AlreadyThere,
+    /// What was pulled, all of which has arrived. Only of a whole pull the manifest is there too.
+    Pulled(Box<PullReport>),
+}
+
+impl DeliveredPull {
+    /// Pulls and delivers, going on where an earlier run was.
+    ///
+    /// # Errors
+    /// As [`Pull::run`]; [`ErrorKind::OtherFolder`] where another pull's manifest is there already; what ends a delivery.
+    pub async fn run(&self, watch: &dyn Watch) -> Result<Delivered> {
+        let journal = Journal::open(&self.journal)?;
+        let there = self.to.read(MANIFEST).await?.map(|text| digest(&text));
+        match (journal.finished(), there) {
+            (Some(own), Some(there)) if own == there => {
+                self.clear()?;
+                return Ok(Delivered::AlreadyThere);
+            }
+            (None, None) => {}
+            (Some(_), None) => journal.forget()?,
+            // The manifest may have arrived just before a crash: it is of this pull if it is the one that was made here.
+            (_, Some(there)) if self.own_manifest().as_ref() == Some(&there) => {}
+            (_, Some(_)) => {
+                let problem = "there is another pull already: its manifest.json lies there";
+                return Err(Error::new(ErrorKind::OtherFolder, problem));
+            }
+        }
+        let report = self.pull_and_deliver(&journal, watch).await?;
+        // Those of earlier runs that did not arrive then.
+        let rest = stream::iter(report.files.iter().map(Ok));
+        rest.try_for_each_concurrent(self.parallel.max(1), |file| self.deliver(&journal, &file.name))
+            .await?;
+        if report.is_whole() {
+            self.finish(&journal).await?;
+        }
+        Ok(Delivered::Pulled(Box::new(report)))
+    }
+
+    /// Pulls, and delivers beside it.
+    async fn pull_and_deliver(&self, journal: &Journal, watch: &dyn Watch) -> Result<PullReport> {
+        let (whole, arriving) = mpsc::unbounded_channel();
+        let pulling = async move {
+            let courier = Courier { watch, whole };
+            self.pull.run(&courier).await
+        };
+        let arriving = stream::unfold(arriving, |mut arriving| async {
+            let name: String = arriving.recv().await?;
+            Some((name, arriving))
+        });
+        let delivering = arriving
+            .map(Ok)
+            .try_for_each_concurrent(self.parallel.max(1), |name| async move {
+                self.deliver(journal, &name).await
+            });
+        let (report, ()) = tokio::try_join!(Box::pin(pulling), Box::pin(delivering))?;
+        Ok(report)
+    }
+
+    /// Delivers a file, unless it has arrived.
+    async fn deliver(&self, journal: &Journal, name: &str) -> Result<()> {
+        if journal.has(name) {
+            return Ok(());
+        }
+        self.to.deliver(name, &self.pull.folder.join(name)).await?;
+        journal.arrived(name)
+    }
+
+    /// Delivers what tells of the files, the manifest last, and removes what is not needed any more.
+    async fn finish(&self, journal: &Journal) -> Result<()> {
+        let folder = &self.pull.folder;
+        if folder.join(LOG).exists() {
+            self.to.deliver(LOG, &folder.join(LOG)).await?;
+        }
+        self.to.deliver(MANIFEST, &folder.join(MANIFEST)).await?;
+        let manifest = self.own_manifest();
+        let manifest = manifest.ok_or_else(|| Error::new(ErrorKind::Disk, "the manifest is gone"))?;
+        journal.finish(&manifest)?;
+        self.clear()
+    }
+
+    /// Removes what was staged.
+    fn clear(&self) -> Result<()> {
+        let folder = &self.pull.folder;
+        match std::fs::remove_dir_all(folder) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                let problem = format!("removing {}", folder.display());
+                Err(Error::new(ErrorKind::Disk, problem).caused_by(source))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn own_manifest(&self) -> Option<String> {
+        let text = std::fs::read(self.pull.folder.join(MANIFEST)).ok()?;
+        Some(digest(&text))
+    }
+}
+
+/// Hears of files that are whole.
+struct Courier<'a> {
+    watch: &'a dyn Watch,
+    whole: mpsc::UnboundedSender<String>,
+}
+
+impl Watch for Courier<'_> {
+    fn hear(&self, event: &PullEvent<'_>) {
+        if let PullEvent::FileDone { name, .. } = event {
+            // Nobody listens when a delivery has failed: then the pull ends too.
+            let _ = self.whole.send((*name).to_owned());
+        }
+        self.watch.hear(event);
+    }
+}
+
+fn digest(text: &[u8]) -> String {
+    let bytes = Sha256::digest(text);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
