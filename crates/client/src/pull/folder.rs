@@ -39,6 +39,15 @@ impl PullFolder {
         let made = DirBuilder::new().recursive(true).create(root);
         made.and_then(|()| DirBuilder::new().recursive(true).mode(0o700).create(&hidden))
             .map_err(|source| Error::disk("making", root, source))?;
+        // The journal is worth nothing in a folder that is not there after a power cut.
+        for folder in root.parent().into_iter().chain([root]) {
+            let folder = if folder.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                folder
+            };
+            sync_folder(folder).map_err(|source| Error::disk("syncing", folder, source))?;
+        }
         let lock = private_file(&hidden.join("lock"))?;
         wait_for_lock(&lock, root)?;
         Ok(Self {

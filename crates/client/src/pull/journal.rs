@@ -90,6 +90,12 @@ impl Identity {
     pub(super) fn of(pull: &Pull) -> Self {
         let mut parameters = BTreeMap::new();
         let mut add = |name: &str, value: &Value| {
+            // What is not asked for does not count, so that a later version may know more parameters.
+            if matches!(value, Value::Null | Value::Bool(false))
+                || value.as_array().is_some_and(Vec::is_empty)
+            {
+                return;
+            }
             let text = format!("{name}={value}");
             parameters.insert(name.to_owned(), hex(&Sha256::digest(text)));
         };

@@ -97,7 +97,10 @@ pub(super) async fn run(pull: &Pull, watch: &dyn Watch) -> Result<PullReport> {
             is_resumed,
         };
         let report = match past.written {
-            Some(report) => report,
+            Some(report) => PullReport {
+                already_whole: true,
+                ..report
+            },
             None => run.fetch_all().await?,
         };
         run.finish(report, &identity).await
