@@ -174,10 +174,10 @@ fn a_server_that_is_killed_ends_its_jobs_under_the_same_status_urls() {
 }
 
 /// The moments at which processes are killed.
-struct Kills {
+pub(crate) struct Kills {
     seed: u64,
     /// Kills that are to come.
-    left: u64,
+    pub(crate) left: u64,
     /// Kills that met a process.
     hit: u64,
     /// Moments that came after the end.
@@ -185,7 +185,7 @@ struct Kills {
 }
 
 impl Kills {
-    fn new(part: u64) -> Self {
+    pub(crate) fn new(part: u64) -> Self {
         let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let seed = number("FHIRHOSE_KILL_SEED").unwrap_or(now.subsec_nanos().into());
@@ -231,7 +231,7 @@ impl Kills {
 
     /// Starts the process and kills it at a random moment, again and again, until it ends by itself before. It must then have
     /// succeeded, or said something that is fine.
-    fn until_it_ends(
+    pub(crate) fn until_it_ends(
         &mut self,
         span: Duration,
         log: &Path,
@@ -272,7 +272,7 @@ fn wait_until(child: &mut Child, deadline: Option<Instant>) -> Option<ExitStatus
 }
 
 /// Kills with SIGKILL.
-fn end(child: &mut Child) {
+pub(crate) fn end(child: &mut Child) {
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -382,15 +382,15 @@ fn files_of(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-fn words(line: &[&str]) -> Vec<String> {
+pub(crate) fn words(line: &[&str]) -> Vec<String> {
     line.iter().map(|word| (*word).to_owned()).collect()
 }
 
-fn refs(words: &[String]) -> Vec<&str> {
+pub(crate) fn refs(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).collect()
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
@@ -400,7 +400,7 @@ fn sum(report: &Value, list: &str, number: &str) -> u64 {
 }
 
 /// Starts the binary and does not wait; what it says goes to `log`, replacing what was there: nobody empties a pipe.
-fn start(line: &[&str], log: &Path) -> Child {
+pub(crate) fn start(line: &[&str], log: &Path) -> Child {
     let log = std::fs::File::create(log).unwrap();
     let mut command = fhirhose(line);
     command.stdout(Stdio::null()).stderr(log).spawn().unwrap()

@@ -19,6 +19,7 @@ mod listen;
 mod logs;
 mod outbound;
 mod pull;
+mod pull_kill;
 mod readme;
 mod s3;
 mod sample;
