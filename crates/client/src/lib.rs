@@ -40,6 +40,7 @@ mod operator;
 mod provider;
 pub mod pull;
 mod quirks;
+pub mod receipt;
 mod retry_after;
 mod small;
 mod smart;

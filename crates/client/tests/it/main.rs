@@ -13,6 +13,7 @@ mod limits;
 mod provider;
 mod pull;
 mod quirks;
+mod receipt;
 mod server;
 mod smart;
 mod tls;
