@@ -156,10 +156,11 @@ impl From<fhirhose_client::Error> for Error {
             Below::Unreachable | Below::Busy | Below::LinkExpired => ErrorKind::Unreachable,
             Below::Changed => ErrorKind::InputChanged,
             Below::Corrupt => ErrorKind::Corrupt,
+            Below::DiskFull => ErrorKind::DiskFull,
             Below::Disk => ErrorKind::Storage,
             _ => ErrorKind::Invalid,
         };
-        Self::new(kind, "working with a server").with_source(source)
+        Self::new(kind, "working with a server or a folder").with_source(source)
     }
 }
 

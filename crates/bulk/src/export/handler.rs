@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::outcome::{OperationOutcome, Severity};
 use fhirhose_jobs::{Cleanup, Handler, JobContext, JobError, JobRecord};
 use fhirhose_store::{Deletion, PlainFolder, Sequence, Store};
@@ -10,7 +11,7 @@ use fhirhose_store::{Deletion, PlainFolder, Sequence, Store};
 use super::blocks::left_out;
 use super::cohort::Resolved;
 use super::files::Place;
-use super::folder::{check_staged, publish, remove_staging, staging_path};
+use super::folder::{Finish, check_staged, publish, remove_staging, staging_path};
 use super::names::{Numbers, number_files};
 use super::notes::Notes;
 use super::pages::Pager;
@@ -189,6 +190,8 @@ impl ExportHandler {
         }
         let (place, target) = (self.place(spec, context)?, spec.target.clone());
         let (job, fence) = (context.record().id, context.lease().fence);
+        let (request, key) = (spec.request.clone(), self.settings.receipt_key.clone());
+        let created_at = Instant::from_micros(self.store.clock().now().as_micros());
         let work = move || -> Result<ExportResult> {
             let mut result = result;
             if !lines.is_empty() {
@@ -202,7 +205,12 @@ impl ExportHandler {
                 result.add_to_end(named, seen);
             }
             if let Target::Folder(folder) = &target {
-                publish(folder, &staging_path(folder, &job), &mut result)?;
+                let finish = Finish {
+                    request: &request,
+                    key: key.as_deref(),
+                    created_at,
+                };
+                publish(folder, &staging_path(folder, &job), &mut result, &finish)?;
             }
             Ok(result)
         };

@@ -1,7 +1,9 @@
 //! What an export may use of the machine.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
+use fhirhose_auth::SigningKey;
 use fhirhose_store::{Durability, Hashing, OutputSettings};
 
 /// What exports of a process may use, and how they write. None of it changes what is in a file.
@@ -31,6 +33,8 @@ pub struct ExportSettings {
     pub folder_hashing: Hashing,
     /// What a finished plain file survives. Default: the death of the process.
     pub folder_durability: Durability,
+    /// What signs the receipt in a folder's `manifest.json`. Default: nothing; the receipt then has a bare digest.
+    pub receipt_key: Option<Arc<SigningKey>>,
 }
 
 impl Default for ExportSettings {
@@ -46,6 +50,7 @@ impl Default for ExportSettings {
             outputs: OutputSettings::default(),
             folder_hashing: Hashing::Sha256,
             folder_durability: Durability::Cached,
+            receipt_key: None,
         }
     }
 }
