@@ -1,5 +1,6 @@
 //! See the crate description.
 
+pub mod diff;
 mod error;
 pub mod export;
 pub mod generate;

@@ -1,6 +1,7 @@
 //! Integration tests of the bulk operations; modules mirror `src/`.
 
 mod crash;
+mod diff;
 mod export;
 mod generate;
 mod import;
