@@ -1,7 +1,8 @@
 //! The command line: flags win over environment variables, these over `fhirhose.toml`.
 
 use crate::commands::{
-    audit, client, demo, doctor, export, generate, jobs, load, pull, reconcile, serve, store, sync,
+    audit, client, demo, diff, doctor, export, generate, jobs, load, pull, reconcile, serve,
+    store, sync, verify,
 };
 use crate::settings_file;
 use clap::error::ErrorKind;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Sync(Box<sync::Sync>),
     Doctor(Box<doctor::DoctorCommand>),
     Reconcile(Box<reconcile::Reconcile>),
+    Verify(verify::Verify),
+    Diff(diff::Diff),
     Serve(Box<serve::Serve>),
     #[command(subcommand)]
     Client(client::ClientCommand),
@@ -71,12 +74,13 @@ Examples:
   fhirhose pull https://ehr.example.org/fhir --out files   from any Bulk Data server, through crashes
   fhirhose doctor https://ehr.example.org/fhir             how a server differs, and what a pull does about it
   fhirhose sync https://ehr.example.org/fhir --to store:replica   keeps a replica in step, deletions included
+  fhirhose verify files                                proves that they are whole and unchanged
   fhirhose jobs list                                   the jobs of a running server
   fhirhose client list --data store                    who may come in
   fhirhose audit verify --data store                   proves that nothing is missing from the audit trail
 
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but not everything: lines were refused, an input was not read to its end,
-files are missing; 4 the folder is held by another process; 5 no space left on the disk.";
+files are missing or damaged; 4 the folder is held by another process; 5 no space left on the disk.";
 
 /// Parses the command line; what is missing is looked up in the settings file.
 pub(crate) fn parse() -> Result<Arguments, ExitCode> {

@@ -9,6 +9,7 @@ mod operator_access;
 mod output_key;
 mod progress;
 mod provider_args;
+mod receipt_key;
 mod secret;
 mod settings_file;
 mod workspace;

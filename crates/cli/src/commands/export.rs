@@ -3,6 +3,7 @@
 use super::{print, say};
 use crate::output_key::OutputKeyArgs;
 use crate::progress::{self, Bar};
+use crate::receipt_key::ReceiptKeyArgs;
 use crate::workspace;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -40,6 +41,9 @@ pub(crate) struct Export {
 
     #[command(flatten)]
     output_key: OutputKeyArgs,
+
+    #[command(flatten)]
+    receipt_key: ReceiptKeyArgs,
 
     /// Folder for the files; must be absent or empty
     #[arg(
@@ -141,7 +145,11 @@ impl Export {
     }
 
     async fn export(&self, store: &Store, spec: &ExportSpec) -> Result<ExitCode> {
-        let result = export(store, spec).await?;
+        let settings = ExportSettings {
+            receipt_key: self.receipt_key.key()?.map(Arc::new),
+            ..ExportSettings::default()
+        };
+        let result = export(store, spec, settings).await?;
         if self.json {
             print(&format!(
                 "{}\n",
@@ -249,7 +257,7 @@ impl Export {
 }
 
 /// Exports in this process; an unfinished export that was asked for in the same words goes on.
-async fn export(store: &Store, spec: &ExportSpec) -> Result<ExportResult> {
+async fn export(store: &Store, spec: &ExportSpec, settings: ExportSettings) -> Result<ExportResult> {
     let text = serde_json::to_vec(spec)?;
     let same = |job: &JobRecord| job.spec == text;
     let id = match workspace::unfinished(store, EXPORT, same).await? {
@@ -259,7 +267,7 @@ async fn export(store: &Store, spec: &ExportSpec) -> Result<ExportResult> {
         }
         None => submit_export(store, spec, "", &SystemEntropy).await?,
     };
-    let handler = Arc::new(ExportHandler::new(store.clone(), ExportSettings::default()));
+    let handler = Arc::new(ExportHandler::new(store.clone(), settings));
     let result = workspace::run_job(store, id, handler, Bar::bytes("export")).await?;
     Ok(ExportResult::parse(&result)?)
 }

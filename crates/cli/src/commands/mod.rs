@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod client;
 pub(crate) mod demo;
+pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod generate;
@@ -13,6 +14,7 @@ pub(crate) mod reconcile;
 pub(crate) mod serve;
 pub(crate) mod store;
 pub(crate) mod sync;
+pub(crate) mod verify;
 
 use crate::arguments::Command;
 use anyhow::{Context, Result};
@@ -35,6 +37,8 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Jobs(jobs) => runtime()?.block_on(jobs.run()),
         Command::Audit(audit) => audit.run(),
         Command::Store(store) => runtime()?.block_on(store.run()),
+        Command::Verify(verify) => verify.run(),
+        Command::Diff(diff) => diff.run(),
     }
 }
 

@@ -23,3 +23,4 @@ mod pull_kill;
 mod readme;
 mod s3;
 mod sample;
+mod verify;
