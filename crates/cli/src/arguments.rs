@@ -1,8 +1,8 @@
 //! The command line: flags win over environment variables, these over `fhirhose.toml`.
 
 use crate::commands::{
-    audit, client, demo, diff, doctor, export, generate, jobs, load, pull, reconcile, serve,
-    store, sync, verify,
+    audit, client, demo, diff, doctor, export, generate, jobs, load, pull, reconcile, serve, store, sync,
+    verify,
 };
 use crate::settings_file;
 use clap::error::ErrorKind;

@@ -1,12 +1,14 @@
 //! Ends a pull on the disk: the names of the files, `manifest.json`, the journal.
 
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+use serde_json::json;
 
 use super::journal::Record;
-use super::plan::Plan;
-use super::report::{FileKind, PullReport};
+use super::report::PullReport;
 use super::run::{Run, held};
-use crate::{Error, ErrorKind, Result};
+use crate::Result;
+use crate::receipt::{Asked, Delivery, write_manifest};
 
 impl Run<'_> {
     /// Makes everything last and writes the manifest, which says that the folder is finished.
@@ -34,39 +36,26 @@ impl Run<'_> {
         Ok(report)
     }
 
+    /// The server's manifest with the names of the files, and the receipt.
     fn write_manifest(&self, report: &PullReport) -> Result<()> {
         let plan = held(&self.plan);
-        let mut manifest = first_page(&plan)?;
-        manifest.remove("link");
-        let outcomes = if manifest.contains_key("outcome") {
-            "outcome"
-        } else {
-            "error"
+        let page = plan.pages.first().map(|page| page.json.as_str());
+        let settings = &self.pull.settings;
+        // What an export was asked for that was kicked off elsewhere is not known here.
+        let asked = settings
+            .status_url
+            .is_none()
+            .then(|| Asked::from(&self.pull.parameters));
+        let delivery = Delivery {
+            manifest: page.unwrap_or("{}"),
+            entries: &BTreeMap::new(),
+            source: Some(self.pull.provider.base()),
+            asked,
+            created_at: self.now(),
+            files: &report.files,
+            missing: &report.missing,
         };
-        for (list, kind) in [
-            ("output", FileKind::Output),
-            ("deleted", FileKind::Deleted),
-            (outcomes, FileKind::Error),
-        ] {
-            let files = report.files.iter().filter(|file| file.kind == kind);
-            let entries: Vec<Value> = files
-                .map(|file| {
-                    let mut entry = json!({ "url": file.name, "count": file.lines, "fileSize": file.bytes });
-                    if let Some(resource_type) = &file.resource_type {
-                        entry["type"] = json!(resource_type);
-                    }
-                    entry
-                })
-                .collect();
-            manifest.insert(list.to_owned(), entries.into());
-        }
-        let text = serde_json::to_string_pretty(&Value::Object(manifest)).expect("plain data");
-        self.folder.put("manifest.json", text.as_bytes())
+        write_manifest(&self.pull.folder, &delivery, settings.receipt_key.as_deref())?;
+        Ok(())
     }
-}
-
-fn first_page(plan: &Plan) -> Result<Map<String, Value>> {
-    let page = plan.pages.first().map(|page| page.json.as_str());
-    serde_json::from_str(page.unwrap_or("{}"))
-        .map_err(|source| Error::new(ErrorKind::Protocol, "reading the manifest").caused_by(source))
 }

@@ -1,9 +1,12 @@
 //! What a pull may do and how long it tries: [`PullSettings`].
 
+use std::sync::Arc;
+
+use fhirhose_auth::SigningKey;
 use url::Url;
 
 /// How much a pull does at a time, how long it tries, and what it holds files to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct PullSettings {
     /// Files that are fetched at a time.
     pub parallel_downloads: usize,
@@ -37,6 +40,8 @@ pub struct PullSettings {
     pub status_url: Option<Url>,
     /// Whether the server is told at the end that its files can go.
     pub deletes_job: bool,
+    /// What signs the receipt in `manifest.json`; without it the receipt has a bare digest.
+    pub receipt_key: Option<Arc<SigningKey>>,
 }
 
 impl Default for PullSettings {
@@ -58,6 +63,7 @@ impl Default for PullSettings {
             log_status_progress: false,
             status_url: None,
             deletes_job: true,
+            receipt_key: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use super::{print, say};
 use crate::export_args::ExportArgs;
 use crate::failure::PARTIAL;
 use crate::provider_args::{ProviderArgs, ProviderUrl};
+use crate::receipt_key::ReceiptKeyArgs;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum, value_parser};
 use destination::{BucketPlace, DestinationArgs, Place};
@@ -16,6 +17,7 @@ use fhirhose_client::{Delivered, DeliveredPull};
 use std::io::IsTerminal;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 use watch::{Bars, Events, Lines, Teller};
@@ -91,6 +93,9 @@ pub(crate) struct Pull {
     #[arg(long, help_heading = "How to pull")]
     no_delete: bool,
 
+    #[command(flatten)]
+    receipt_key: ReceiptKeyArgs,
+
     /// How progress is told on stderr [default: cli on a terminal, else text]
     #[arg(long, value_enum, value_name = "HOW", conflicts_with = "json")]
     reporter: Option<Reporter>,
@@ -128,7 +133,7 @@ impl Pull {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let base = self.url.base()?;
         let parameters = self.export.parameters()?;
-        let settings = self.settings();
+        let settings = self.settings()?;
         let place = self.destination.place()?;
         let folder = match &place {
             Place::Folder(folder) => folder.clone(),
@@ -177,8 +182,8 @@ impl Pull {
         }
     }
 
-    fn settings(&self) -> PullSettings {
-        PullSettings {
+    fn settings(&self) -> Result<PullSettings> {
+        Ok(PullSettings {
             parallel_downloads: self.parallel_downloads.get(),
             file_attempts_max: self.file_attempts_max,
             export_secs_max: self.export_secs_max,
@@ -190,8 +195,9 @@ impl Pull {
             log_status_progress: self.log_status_progress,
             status_url: self.status.clone(),
             deletes_job: !self.no_delete,
+            receipt_key: self.receipt_key.key()?.map(Arc::new),
             ..PullSettings::default()
-        }
+        })
     }
 
     fn teller(&self) -> Box<dyn Teller> {
