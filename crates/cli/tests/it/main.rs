@@ -23,4 +23,5 @@ mod pull_kill;
 mod readme;
 mod s3;
 mod sample;
+mod sync;
 mod verify;

@@ -1,0 +1,277 @@
+//! `fhirhose sync` from a real server into each kind of target: exports of both ends are the same, by content.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+
+use fhirhose_fhir::content_hash::{Ignoring, content_hash};
+
+use crate::http::{exchange, free_port, wait_for_health};
+use crate::sample::{run, start, succeed};
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+const TYPES: &str = "Patient,Observation,Organization";
+
+/// A running server over a store of its own.
+struct Server {
+    child: Child,
+    port: u16,
+    store: PathBuf,
+}
+
+impl Server {
+    fn start(folder: &Path, name: &str, flags: &[&str]) -> Self {
+        let (store, port) = (folder.join(name), free_port());
+        let seed = folder.join(format!("{name}.ndjson"));
+        std::fs::write(&seed, "{\"resourceType\":\"Organization\",\"id\":\"seed\"}\n").unwrap();
+        succeed(&["load", "--data", text(&store), text(&seed)]);
+        let listen = format!("127.0.0.1:{port}");
+        let mut words = vec!["serve", "--data", text(&store), "--listen", &listen];
+        words.extend_from_slice(flags);
+        let mut child = start(&words);
+        wait_for_health(&mut child, port);
+        Self { child, port, store }
+    }
+
+    fn base(&self) -> String {
+        format!("http://127.0.0.1:{}/fhir", self.port)
+    }
+
+    fn send(&self, method: &str, key: &str, body: &str) {
+        let (port, length) = (self.port, body.len());
+        let request = format!(
+            "{method} /fhir/{key} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/fhir+json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
+        let answer = exchange(port, &request).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 20"), "{method} {key}: {answer}");
+    }
+
+    fn put(&self, key: &str, members: &str) {
+        let (kind, id) = key.split_once('/').unwrap();
+        self.send(
+            "PUT",
+            key,
+            &format!(r#"{{"resourceType":"{kind}","id":"{id}",{members}}}"#),
+        );
+    }
+
+    fn delete(&self, key: &str) {
+        self.send("DELETE", key, "");
+    }
+
+    /// Ends the server and gives its store.
+    fn stop(mut self) -> PathBuf {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.store.clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Content hashes of everything in a store, by type and id, out of an export.
+fn contents(store: &Path, out: &Path) -> BTreeMap<String, String> {
+    succeed(&[
+        "export",
+        "--data",
+        text(store),
+        "--out",
+        text(out),
+        "--type",
+        TYPES,
+    ]);
+    let mut hashes = BTreeMap::new();
+    for entry in std::fs::read_dir(out).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "ndjson") {
+            continue;
+        }
+        for line in std::fs::read_to_string(&path).unwrap().lines() {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            let word = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+            let hash = content_hash(line.as_bytes(), Ignoring::SERVER_META).unwrap();
+            hashes.insert(
+                format!("{}/{}", word("resourceType"), word("id")),
+                hash.to_string(),
+            );
+        }
+    }
+    hashes
+}
+
+fn change(source: &Server, night: u32) {
+    for n in 0..5 {
+        source.put(
+            &format!("Patient/p{n}"),
+            &format!(r#""active":true,"birthDate":"2000-01-0{night}""#),
+        );
+        let subject =
+            format!(r#""status":"final","code":{{"text":"x"}},"subject":{{"reference":"Patient/p{n}"}}"#);
+        source.put(&format!("Observation/o{night}-{n}"), &subject);
+    }
+    if night > 1 {
+        source.delete(&format!("Observation/o{}-0", night - 1));
+        source.delete(&format!("Observation/o{}-1", night - 1));
+        source.put(
+            &format!("Observation/o{}-1", night - 1),
+            r#""status":"amended","code":{"text":"again"}"#,
+        );
+    }
+}
+
+#[test]
+fn each_kind_of_target_ends_equal_to_its_source_cl_11_cl_12() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let shared = at("shared");
+    std::fs::create_dir(&shared).unwrap();
+    let source = Server::start(folder.path(), "source", &[]);
+    let by_bundle = Server::start(folder.path(), "by-bundle", &[]);
+    let by_import = Server::start(folder.path(), "by-import", &["--import-root", text(&shared)]);
+    let to_store = format!("store:{}", at("replica").display());
+    let to_import = format!("import:{}", by_import.base());
+    let (state_b, state_i, base) = (at("state-b"), at("state-i"), source.base());
+    let commands: [Vec<&str>; 3] = [
+        vec!["--to", &to_store],
+        vec!["--to", "", "--state", text(&state_b)],
+        vec![
+            "--to",
+            &to_import,
+            "--state",
+            text(&state_i),
+            "--import-path",
+            text(&shared),
+        ],
+    ];
+    let to_bundle = by_bundle.base();
+    for night in 1..4 {
+        change(&source, night);
+        for command in &commands {
+            let mut words = vec!["sync", &base, "--global", "--once", "--type", TYPES];
+            words.extend(command.iter().map(|word| {
+                if word.is_empty() {
+                    to_bundle.as_str()
+                } else {
+                    *word
+                }
+            }));
+            succeed(&words);
+        }
+    }
+    let state = at("replica").join("sync");
+    let status = succeed(&["sync", "status", "--state", text(&state)]);
+    let status = String::from_utf8(status.stdout).unwrap();
+    assert!(status.contains("rounds\t3, 0 failed tries"), "{status}");
+    let expected = contents(&source.stop(), &at("of-source"));
+    assert!(expected.len() > 15 && !expected.contains_key("Observation/o1-0"));
+    assert_eq!(contents(&at("replica"), &at("of-replica")), expected, "the store");
+    assert_eq!(
+        contents(&by_bundle.stop(), &at("of-bundle")),
+        expected,
+        "the server by Bundles"
+    );
+    assert_eq!(
+        contents(&by_import.stop(), &at("of-import")),
+        expected,
+        "the server by $import"
+    );
+}
+
+#[test]
+fn a_group_is_followed_with_the_past_of_new_members_g_03_g_05() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let source = Server::start(folder.path(), "source", &[]);
+    change(&source, 1);
+    let group = |members: &[&str]| {
+        let member = |id: &&str| format!(r#"{{"entity":{{"reference":"Patient/{id}"}}}}"#);
+        let members: Vec<String> = members.iter().map(member).collect();
+        source.put(
+            "Group/g",
+            &format!(
+                r#""type":"person","actual":true,"member":[{}]"#,
+                members.join(",")
+            ),
+        );
+    };
+    let to = format!("store:{}", at("replica").display());
+    let sync = |round: usize| {
+        let base = source.base();
+        let words = [
+            "sync",
+            &base,
+            "--group",
+            "g",
+            "--to",
+            &to,
+            "--leavers",
+            "remove",
+            "--type",
+            "Patient,Observation",
+            "--json",
+        ];
+        let told = succeed(&words).stdout;
+        let report: serde_json::Value = serde_json::from_slice(&told).unwrap();
+        let kept = contents(&at("replica"), &at(&format!("out-{round}")));
+        (report, kept.into_keys().collect::<Vec<_>>())
+    };
+    group(&["p0", "p1"]);
+    assert_eq!(
+        sync(1).1,
+        ["Observation/o1-0", "Observation/o1-1", "Patient/p0", "Patient/p1"]
+    );
+    // Nothing of `p2` has changed since, and it comes with everything.
+    group(&["p1", "p2"]);
+    let (report, kept) = sync(2);
+    assert_eq!(
+        (report["joiners"].as_u64(), report["leavers"].as_u64()),
+        (Some(1), Some(1))
+    );
+    assert_eq!(
+        kept,
+        ["Observation/o1-1", "Observation/o1-2", "Patient/p1", "Patient/p2"]
+    );
+}
+
+#[test]
+fn wrong_ends_are_refused_with_a_hint() {
+    let check = |words: &[&str], code: i32, said: &str| {
+        let mut line = vec!["sync"];
+        line.extend_from_slice(words);
+        let output = run(&line);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {told}");
+        assert!(told.contains(said), "{words:?}: {told}");
+    };
+    check(&["http://127.0.0.1:1/fhir", "--to", "somewhere"], 2, "--to takes");
+    check(
+        &["http://127.0.0.1:1/fhir", "--to", "http://127.0.0.1:1/fhir"],
+        2,
+        "--state",
+    );
+    check(
+        &[
+            "/nonexistent",
+            "--to",
+            "http://127.0.0.1:1/fhir",
+            "--state",
+            "/tmp/x",
+        ],
+        2,
+        "neither a URL nor a folder",
+    );
+    check(
+        &["http://127.0.0.1:1/fhir", "--to", "store:x", "--every", "5x"],
+        2,
+        "24h",
+    );
+    check(&["status", "--state", "/nonexistent"], 1, "no state of a sync");
+}
