@@ -1,17 +1,26 @@
-//! Ends a pull on the disk: the names of the files, `manifest.json`, the journal.
+//! Ends a pull on the disk: the names of the files, `manifest.json` with its receipt, the journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::journal::Record;
-use super::report::PullReport;
+use super::plan::{Page, Plan};
+use super::report::{FileKind, PullReport, PulledFile};
 use super::run::{Run, held};
-use crate::Result;
 use crate::receipt::{Asked, Delivery, write_manifest};
+use crate::{Error, ErrorKind, Result};
+
+/// The lists of a manifest by the names that servers give them.
+const LISTS: [(&str, FileKind); 4] = [
+    ("output", FileKind::Output),
+    ("deleted", FileKind::Deleted),
+    ("error", FileKind::Error),
+    ("outcome", FileKind::Error),
+];
 
 impl Run<'_> {
-    /// Makes everything last and writes the manifest, which says that the folder is finished.
+    /// Makes everything last and writes the manifest, which says that the folder is finished and what is missing.
     ///
     /// # Errors
     /// The disk.
@@ -19,6 +28,9 @@ impl Run<'_> {
         let report = self.report();
         self.folder
             .sync(report.files.iter().map(|file| file.name.clone()))?;
+        if self.pull.settings.page_folders {
+            self.write_pages(&report)?;
+        }
         self.write_manifest(&report)?;
         if report.is_whole() {
             held(&self.journal).keep(&Record::Written {
@@ -36,26 +48,109 @@ impl Run<'_> {
         Ok(report)
     }
 
-    /// The server's manifest with the names of the files, and the receipt.
     fn write_manifest(&self, report: &PullReport) -> Result<()> {
-        let plan = held(&self.plan);
-        let page = plan.pages.first().map(|page| page.json.as_str());
+        let (mut manifest, entries) = {
+            let plan = held(&self.plan);
+            let first = plan.pages.first().map(|page| page.json.as_str());
+            (object(first.unwrap_or("{}"))?, entries(&plan)?)
+        };
+        let time = report.transaction_time.as_str();
+        manifest.insert("transactionTime".to_owned(), time.into());
         let settings = &self.pull.settings;
         // What an export was asked for that was kicked off elsewhere is not known here.
-        let asked = settings
-            .status_url
-            .is_none()
-            .then(|| Asked::from(&self.pull.parameters));
+        let is_ours = settings.status_url.is_none();
         let delivery = Delivery {
-            manifest: page.unwrap_or("{}"),
-            entries: &BTreeMap::new(),
+            manifest: &Value::Object(manifest).to_string(),
+            entries: &entries,
             source: Some(self.pull.provider.base()),
-            asked,
+            asked: is_ours.then(|| Asked::from(&self.pull.parameters)),
             created_at: self.now(),
             files: &report.files,
             missing: &report.missing,
         };
-        write_manifest(&self.pull.folder, &delivery, settings.receipt_key.as_deref())?;
+        write_manifest(self.folder.root(), &delivery, settings.receipt_key.as_deref()).map(|_| ())
+    }
+
+    /// Gives the folder of each page a manifest of its own.
+    fn write_pages(&self, report: &PullReport) -> Result<()> {
+        let plan = held(&self.plan);
+        let entries = entries(&plan)?;
+        let pulled: HashMap<&str, &PulledFile> =
+            report.files.iter().map(|file| (&*file.name, file)).collect();
+        for (index, page) in plan.pages.iter().enumerate() {
+            let mut manifest = object(&page.json)?;
+            manifest.remove("link");
+            for (list, kind) in LISTS {
+                if !manifest.contains_key(list) {
+                    continue;
+                }
+                let files = plan
+                    .files
+                    .iter()
+                    .filter(|file| file.page == index && file.kind == kind);
+                let files = files.filter_map(|file| pulled.get(&*file.name));
+                let local: Vec<Value> = files
+                    .map(|file| page_entry(file, index, entries.get(&file.name)))
+                    .collect();
+                manifest.insert(list.to_owned(), local.into());
+            }
+            let text = serde_json::to_string_pretty(&Value::Object(manifest)).expect("plain data");
+            self.folder
+                .put(&format!("{index}/manifest.json"), text.as_bytes())?;
+        }
         Ok(())
     }
+}
+
+/// The entry of a file in the manifest of its page's folder.
+fn page_entry(file: &PulledFile, page: usize, of_server: Option<&Value>) -> Value {
+    let prefix = format!("{page}/");
+    let within = |name: &str| name.strip_prefix(&prefix).unwrap_or(name).to_owned();
+    let mut entry = of_server.cloned().unwrap_or_else(|| json!({}));
+    entry["url"] = within(&file.name).into();
+    entry["count"] = file.lines.into();
+    if let Some(next) = entry["continuesInFile"].as_str().map(within) {
+        entry["continuesInFile"] = next.into();
+    } else if let Some(entry) = entry.as_object_mut() {
+        entry.remove("continuesInFile");
+    }
+    entry
+}
+
+/// What the server says of each file, by its name here; `continuesInFile` names the file here too.
+fn entries(plan: &Plan) -> Result<BTreeMap<String, Value>> {
+    let names: HashMap<&str, &str> = plan.files.iter().map(|file| (&*file.url, &*file.name)).collect();
+    let mut entries = BTreeMap::new();
+    for page in &plan.pages {
+        let manifest = object(&page.json)?;
+        let lists = LISTS
+            .iter()
+            .filter_map(|(list, _)| manifest.get(*list)?.as_array());
+        for item in lists.flatten() {
+            let Some(name) = named(page, &item["url"], &names) else {
+                continue;
+            };
+            let mut entry = item.clone();
+            let next = named(page, &item["continuesInFile"], &names);
+            if let Some(entry) = entry.as_object_mut() {
+                entry.remove("continuesInFile");
+            }
+            if let Some(next) = next {
+                entry["continuesInFile"] = next.into();
+            }
+            entries.insert(name.to_owned(), entry);
+        }
+    }
+    Ok(entries)
+}
+
+/// The file here that a URL of a page means.
+fn named<'p>(page: &Page, url: &Value, names: &HashMap<&str, &'p str>) -> Option<&'p str> {
+    let url = page.url.join(url.as_str()?).ok()?;
+    names.get(url.as_str()).copied()
+}
+
+fn object(json: &str) -> Result<Map<String, Value>> {
+    serde_json::from_str(json)
+        .map_err(|source| Error::new(ErrorKind::Protocol, "reading the manifest").caused_by(source))
 }

@@ -85,6 +85,22 @@ impl PullFolder {
             .map_err(|source| Error::disk("naming", &path, source))
     }
 
+    /// Writes a small file so that after a crash it is there whole or not at all.
+    pub(super) fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let partial = self.partial(name);
+        let path = self.path(name);
+        let written = (|| {
+            let mut file = File::create(&partial)?;
+            io::Write::write_all(&mut file, bytes)?;
+            file.sync_all()?;
+            let parent = path.parent().unwrap_or(&self.root);
+            fs::create_dir_all(parent)?;
+            fs::rename(&partial, &path)?;
+            sync_folder(parent)
+        })();
+        written.map_err(|source| Error::disk("writing", &path, source))
+    }
+
     /// Makes the names of the files in these folders last.
     pub(super) fn sync(&self, names: impl Iterator<Item = String>) -> Result<()> {
         let parents = names.filter_map(|name| self.path(&name).parent().map(Path::to_owned));

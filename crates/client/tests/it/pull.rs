@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use fhirhose_client::pull::{Pull, PullEvent, PullReport, PullSettings, Quiet, Watch};
+use fhirhose_client::receipt::{PulledFolder, Standing};
 use fhirhose_client::testing::{
     Counts, Cut, EhrSettings, EntityTag, Fault, FaultyEhr, FileCoding, FileHost, ManifestShape, Manner,
     Pages, Place, RetryAfter, SimulatedClock, SourceFile, Strike, Words,
@@ -155,6 +156,9 @@ async fn a_pull_leaves_whole_files_a_manifest_and_a_log_and_then_deletes_the_job
 
     let manifest: Value = serde_json::from_str(&case.text("manifest.json")).unwrap();
     assert_eq!(manifest["output"][1]["url"], "1.Observation.ndjson");
+    let pulled = PulledFolder::open(&case.folder.path().join("out")).unwrap();
+    assert_eq!(pulled.standing(), Standing::WithReceipt);
+    assert_eq!(pulled.transaction_time(), Some(report.transaction_time.as_str()));
     assert_eq!(manifest["transactionTime"], report.transaction_time.as_str());
     let log = case.log();
     let events: Vec<&str> = log.iter().map(|line| line["eventId"].as_str().unwrap()).collect();
@@ -349,6 +353,41 @@ async fn pages_are_followed_a_file_on_two_pages_is_fetched_once_and_the_time_sta
         assert_eq!(manifest["transactionTime"], report.transaction_time.as_str());
         assert!(manifest.get("link").is_none());
     }
+}
+
+#[tokio::test]
+async fn pages_have_folders_and_manifests_of_their_own_where_that_is_asked_for() {
+    let manner = Manner {
+        pages: Pages {
+            files_each: Some(2),
+            ..Pages::default()
+        },
+        ..Manner::default()
+    };
+    let case = Case::new(manner, Vec::new()).await;
+    let mut pull = case.pull();
+    pull.parameters.allow_partial_manifests = true;
+    pull.settings.page_folders = true;
+    let report = pull.run(&Quiet).await.unwrap();
+    let names: Vec<&str> = report.files.iter().map(|file| file.name.as_str()).collect();
+    let expected = [
+        "0/1.Patient.ndjson",
+        "0/1.Observation.ndjson",
+        "1/1.Patient.ndjson",
+        "1/deleted/1.Bundle.ndjson",
+        "2/error/1.OperationOutcome.ndjson",
+    ];
+    assert_eq!(names, expected);
+    let manifest = |name: &str| serde_json::from_str::<Value>(&case.text(name)).unwrap();
+    assert_eq!(
+        manifest("1/manifest.json")["deleted"][0]["url"],
+        "deleted/1.Bundle.ndjson"
+    );
+    assert_eq!(manifest("1/manifest.json")["output"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        manifest("manifest.json")["output"][2]["url"],
+        "1/1.Patient.ndjson"
+    );
 }
 
 #[tokio::test]
