@@ -427,3 +427,25 @@ fn ctrl_c_ends_a_pull_and_says_how_it_goes_on() {
     assert!(told.contains("waiting: 3 %"), "{told}");
     assert!(told.contains("the same command again"), "{told}");
 }
+
+#[test]
+fn a_pull_into_a_store_has_what_the_server_has_and_leaves_no_files() {
+    let mut place = Place::new();
+    population(&place);
+    place.serve(&[]);
+    let copy = place.at("copy");
+    let output = succeed(&["pull", &base(&place), "--global", "--into", &copy, "--json"]);
+    let events = events(&output);
+    let applied = events.last().unwrap();
+    assert_eq!(
+        (&applied["event"], &applied["refused"]),
+        (&"applied".into(), &0.into())
+    );
+    assert!(!place.path("copy/pull").exists(), "nothing is left behind");
+    place.end("-TERM");
+    for (data, out) in [("store", "of-source"), ("copy", "of-copy")] {
+        succeed(&["export", "--data", &place.at(data), "--out", &place.at(out)]);
+    }
+    let (source, copy) = (place.path("of-source"), place.path("of-copy"));
+    assert_same(&exported(&source), &exported(&copy), "the copy");
+}

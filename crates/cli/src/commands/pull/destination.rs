@@ -1,11 +1,12 @@
-//! Where a pull goes: [`DestinationArgs`], a folder or object storage.
+//! Where a pull goes: [`DestinationArgs`], a folder, object storage, or a store.
 
 use crate::failure::usage;
+use crate::output_key::OutputKeyArgs;
 use anyhow::{Context, Result};
 use clap::Args;
 use fhirhose_client::{Bucket, BucketSettings, PlainHttp};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use url::Url;
 
 /// Where the files go.
@@ -18,12 +19,20 @@ pub(crate) struct DestinationArgs {
         alias = "destination",
         env = "FHIRHOSE_OUT",
         value_name = "DIR|s3://…",
-        required = true
+        required_unless_present = "into",
+        conflicts_with = "into"
     )]
     out: Option<String>,
 
+    /// Data folder, made when absent, that takes the resources straight into its store; deletions are applied
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
+
+    #[command(flatten)]
+    output_key: OutputKeyArgs,
+
     /// Folder where files are pulled and proven before they go to object storage [default: ~/.local/state/fhirhose/pulls]
-    #[arg(long, env = "FHIRHOSE_STAGING", value_name = "DIR")]
+    #[arg(long, env = "FHIRHOSE_STAGING", value_name = "DIR", conflicts_with = "into")]
     staging: Option<PathBuf>,
 
     /// Lets object storage of other machines be reached by plain HTTP
@@ -38,6 +47,8 @@ pub(super) enum Place {
     Folder(PathBuf),
     /// A bucket, by way of a folder.
     Bucket(BucketPlace),
+    /// The store in this data folder.
+    Store(PathBuf),
 }
 
 /// A place in object storage.
@@ -55,6 +66,9 @@ pub(super) struct BucketPlace {
 impl DestinationArgs {
     /// Reads the flags.
     pub(super) fn place(&self) -> Result<Place> {
+        if let Some(data) = &self.into {
+            return Ok(Place::Store(std::path::absolute(data)?));
+        }
         let out = self.out.as_deref().context("--out is missing")?;
         if out.starts_with("s3://") {
             return self.bucket(out).map(Place::Bucket);
@@ -64,6 +78,11 @@ impl DestinationArgs {
             return Err(usage("--out takes a folder, or s3://bucket/prefix"));
         }
         Ok(Place::Folder(std::path::absolute(path)?))
+    }
+
+    /// The key of a store's finished files, for `--into`.
+    pub(super) fn output_key(&self) -> &OutputKeyArgs {
+        &self.output_key
     }
 
     fn bucket(&self, url: &str) -> Result<BucketPlace> {
@@ -124,4 +143,9 @@ fn name_of(url: &str) -> String {
         }
     }
     name
+}
+
+/// Where the files of a pull into a store lie meanwhile.
+pub(super) fn staging_of(data: &Path) -> PathBuf {
+    data.join("pull")
 }

@@ -1,6 +1,7 @@
 //! `fhirhose pull`: from any Bulk Data server into a folder.
 
 mod destination;
+mod into;
 mod table;
 mod watch;
 
@@ -11,11 +12,13 @@ use crate::provider_args::{ProviderArgs, ProviderUrl};
 use crate::receipt_key::ReceiptKeyArgs;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum, value_parser};
-use destination::{BucketPlace, DestinationArgs, Place};
+use destination::{BucketPlace, DestinationArgs, Place, staging_of};
 use fhirhose_client::pull::{self, PullReport, PullSettings};
 use fhirhose_client::{Delivered, DeliveredPull};
+use serde_json::json;
 use std::io::IsTerminal;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -122,6 +125,8 @@ Examples:
   fhirhose pull https://bulk-data.smarthealthit.org/fhir --out files
   fhirhose pull https://ehr.example.org/fhir --out diabetes --group 1234 --type Patient,Condition,Observation \\
     --client-id my-app --key private-key.pem
+  fhirhose pull https://ehr.example.org/fhir --out s3://bucket/night
+  fhirhose pull https://ehr.example.org/fhir --into store
   fhirhose pull https://ehr.example.org/fhir --out changes --since 2026-11-20T02:00:00.123Z
   fhirhose pull -f https://ehr.example.org/fhir -d files -g 1234 --_type Patient     as bulk-data-client has it
 
@@ -138,7 +143,11 @@ impl Pull {
         let folder = match &place {
             Place::Folder(folder) => folder.clone(),
             Place::Bucket(place) => place.staging.clone(),
+            Place::Store(data) => staging_of(data),
         };
+        if let Place::Store(data) = &place {
+            into::prepare(data, self.destination.output_key()).await?;
+        }
         let pull = pull::Pull {
             provider: self.provider.provider(&base).await?,
             parameters,
@@ -151,6 +160,7 @@ impl Pull {
                 self.tell(&report, &folder.display().to_string())
             }
             Place::Bucket(place) => self.deliver(pull, place).await,
+            Place::Store(data) => self.pull_into(&pull, &data).await,
         }
     }
 
@@ -179,6 +189,26 @@ impl Pull {
                 say(&format!("everything is in {} already", place.url));
                 Ok(ExitCode::SUCCESS)
             }
+        }
+    }
+
+    /// Pulls into a store.
+    async fn pull_into(&self, pull: &pull::Pull, data: &Path) -> Result<ExitCode> {
+        let report = self.pull(pull).await?;
+        let told = self.tell(&report, &pull.folder.display().to_string())?;
+        if !report.is_whole() {
+            return Ok(told);
+        }
+        let applied = into::apply(data, self.destination.output_key()).await?;
+        if self.json {
+            let event = json!({
+                "event": "applied", "put": applied.put, "deleted": applied.deleted, "refused": applied.refused,
+            });
+            print(&format!("{event}\n"))?;
+        }
+        match applied.refused {
+            0 => Ok(ExitCode::SUCCESS),
+            _ => Ok(ExitCode::from(PARTIAL)),
         }
     }
 
