@@ -96,8 +96,15 @@ pub enum Step {
 #[derive(Debug)]
 pub struct StateFolder {
     path: PathBuf,
-    /// Locked as long as it is open.
-    _lock: File,
+    /// Locked until this is dropped.
+    lock: File,
+}
+
+impl Drop for StateFolder {
+    /// Closing alone is not enough: a process that is just being started by another thread holds the lock until it runs its program.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
 }
 
 impl StateFolder {
@@ -118,7 +125,7 @@ impl StateFolder {
         match file.try_lock() {
             Ok(()) => Ok(Self {
                 path: path.to_owned(),
-                _lock: file,
+                lock: file,
             }),
             Err(TryLockError::WouldBlock) => {
                 let problem = format!("another process syncs with the state in {}", path.display());
