@@ -191,78 +191,84 @@ fn kick_off(flags: &[&str]) -> String {
     told.join("\n")
 }
 
+/// Flags of bulk-data-client, the same in ours, and what is in the kick-off.
+type Spelling = (&'static [&'static str], &'static [&'static str], &'static str);
+
+const SINCE: &str = "2026-01-01T00:00:00.000Z";
+
+const SPELLINGS: [Spelling; 4] = [
+    (
+        &["-t", "Patient,Condition", "-g", "g1", "-s", SINCE],
+        &[
+            "--type",
+            "Patient",
+            "--type",
+            "Condition",
+            "--group",
+            "g1",
+            "--since",
+            SINCE,
+        ],
+        "GET /fhir/Group/g1/$export?",
+    ),
+    (
+        &[
+            "--_type",
+            "Patient",
+            "--_since",
+            SINCE,
+            "--_elements",
+            "Patient.name",
+            "--lenient",
+        ],
+        &[
+            "--type",
+            "Patient",
+            "--since",
+            SINCE,
+            "--elements",
+            "Patient.name",
+            "--lenient",
+        ],
+        "_elements=Patient.name",
+    ),
+    (
+        &[
+            "--global",
+            "-q",
+            "Observation?status=final",
+            "-i",
+            "LatestProvenanceResources",
+        ],
+        &[
+            "--global",
+            "--type-filter",
+            "Observation?status=final",
+            "--include-associated-data",
+            "LatestProvenanceResources",
+        ],
+        "GET /fhir/$export?",
+    ),
+    (
+        &["-p", "p1,p2", "-F", "ndjson", "-c", "a=1", "b=2"],
+        &[
+            "--patient",
+            "p1",
+            "--patient",
+            "p2",
+            "--output-format",
+            "ndjson",
+            "--custom",
+            "a=1",
+            "b=2",
+        ],
+        "POST /fhir/Patient/$export",
+    ),
+];
+
 #[test]
 fn flags_of_bulk_data_client_and_ours_ask_for_the_same() {
-    let since = "2026-01-01T00:00:00.000Z";
-    for (theirs, ours, asked) in [
-        (
-            &["-t", "Patient,Condition", "-g", "g1", "-s", since][..],
-            &[
-                "--type",
-                "Patient",
-                "--type",
-                "Condition",
-                "--group",
-                "g1",
-                "--since",
-                since,
-            ][..],
-            "GET /fhir/Group/g1/$export?",
-        ),
-        (
-            &[
-                "--_type",
-                "Patient",
-                "--_since",
-                since,
-                "--_elements",
-                "Patient.name",
-                "--lenient",
-            ],
-            &[
-                "--type",
-                "Patient",
-                "--since",
-                since,
-                "--elements",
-                "Patient.name",
-                "--lenient",
-            ],
-            "_elements=Patient.name",
-        ),
-        (
-            &[
-                "--global",
-                "-q",
-                "Observation?status=final",
-                "-i",
-                "LatestProvenanceResources",
-            ],
-            &[
-                "--global",
-                "--type-filter",
-                "Observation?status=final",
-                "--include-associated-data",
-                "LatestProvenanceResources",
-            ],
-            "GET /fhir/$export?",
-        ),
-        (
-            &["-p", "p1,p2", "-F", "ndjson", "-c", "a=1", "b=2"],
-            &[
-                "--patient",
-                "p1",
-                "--patient",
-                "p2",
-                "--output-format",
-                "ndjson",
-                "--custom",
-                "a=1",
-                "b=2",
-            ],
-            "POST /fhir/Patient/$export",
-        ),
-    ] {
+    for (theirs, ours, asked) in SPELLINGS {
         let (theirs, ours) = (kick_off(theirs), kick_off(ours));
         assert_eq!(theirs, ours);
         assert!(ours.contains(asked), "{ours}");
