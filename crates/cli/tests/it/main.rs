@@ -24,4 +24,5 @@ mod readme;
 mod s3;
 mod sample;
 mod sync;
+mod two_way;
 mod verify;

@@ -24,7 +24,12 @@ use std::sync::Arc;
 #[command(next_help_heading = "Target")]
 pub(super) struct TargetArgs {
     /// store:DIR, the URL of a FHIR server (batch Bundles), or import:URL of a server with $import
-    #[arg(long, env = "FHIRHOSE_SYNC_TO", value_name = "TARGET", required = true)]
+    #[arg(
+        long,
+        env = "FHIRHOSE_SYNC_TO",
+        value_name = "TARGET",
+        required_unless_present = "both"
+    )]
     to: Option<String>,
 
     /// Folder in which files are put for a server with $import, which must see the same disk
@@ -144,7 +149,13 @@ impl TargetArgs {
         })
     }
 
-    async fn provider(&self, url: &str) -> Result<DataProvider> {
+    /// Entries of one batch Bundle.
+    pub(super) fn batch_entries(&self) -> usize {
+        self.batch_entries as usize
+    }
+
+    /// A server with what the target is shown.
+    pub(super) async fn provider(&self, url: &str) -> Result<DataProvider> {
         let (id, key) = (self.to_client_id.clone(), self.to_key.clone());
         let access = ProviderArgs::for_target(id, key, self.to_scope.clone());
         let access = access.with(self.to_ca.clone(), self.to_token_url.clone());
@@ -181,21 +192,9 @@ pub(super) async fn server_source(
     what: &WhatArgs,
     provider: &ProviderArgs,
 ) -> Result<Box<dyn Source>> {
-    let level = match (&what.group, what.global) {
-        (Some(id), _) => {
-            ExportLevel::Group(Id::parse(id).ok_or_else(|| usage("--group takes the id of a Group"))?)
-        }
-        (None, true) => ExportLevel::System,
-        (None, false) => ExportLevel::AllPatients,
-    };
-    let parameters = ExportParameters {
-        // Queries stay here: what no longer matches must be seen to be deleted.
-        types: what.types.clone(),
-        ..ExportParameters::new(level)
-    };
     Ok(Box::new(BulkSource {
         provider: provider.provider(base).await?,
-        parameters,
+        parameters: parameters(what)?,
         settings: PullSettings::default(),
         always_whole: what.full,
         joiners_max: 500,
@@ -213,4 +212,20 @@ pub(super) fn folder_source(path: &str) -> Result<Box<dyn Source>> {
         )));
     }
     Ok(Box::new(FolderSource { path }))
+}
+
+/// What an export is asked for.
+pub(super) fn parameters(what: &WhatArgs) -> Result<ExportParameters> {
+    let level = match (&what.group, what.global) {
+        (Some(id), _) => {
+            ExportLevel::Group(Id::parse(id).ok_or_else(|| usage("--group takes the id of a Group"))?)
+        }
+        (None, true) => ExportLevel::System,
+        (None, false) => ExportLevel::AllPatients,
+    };
+    Ok(ExportParameters {
+        // Queries stay here: what no longer matches must be seen to be deleted.
+        types: what.types.clone(),
+        ..ExportParameters::new(level)
+    })
 }

@@ -1,5 +1,6 @@
 //! `fhirhose sync`: keeps a target in step with a source.
 
+mod both;
 mod ends;
 mod metrics;
 mod status;
@@ -9,6 +10,7 @@ use super::{print, say};
 use crate::failure::{PARTIAL, usage};
 use crate::provider_args::ProviderArgs;
 use anyhow::{Context, Result, bail};
+use both::{BothArgs, BothSync};
 use clap::{Args, Subcommand, ValueEnum};
 use ends::TargetArgs;
 use fhirhose_bulk::sync::{
@@ -40,6 +42,9 @@ pub(crate) struct Sync {
     #[command(flatten)]
     target: TargetArgs,
 
+    #[command(flatten)]
+    both: BothArgs,
+
     /// Folder of what the sync remembers [default: sync in the data folder of a store]
     #[arg(long, env = "FHIRHOSE_SYNC_STATE", value_name = "DIR")]
     state: Option<PathBuf>,
@@ -65,6 +70,7 @@ pub(crate) struct Sync {
 #[derive(Debug, Subcommand)]
 enum Action {
     Status(status::Status),
+    Resolve(both::Resolve),
 }
 
 /// What of the source is taken.
@@ -141,6 +147,8 @@ Examples:
   fhirhose sync https://ehr.example.org/fhir --to https://fhir.example.org/fhir --state sync --every 24h
   fhirhose sync pulls --to store:replica --type Patient,Observation
   fhirhose sync status --state replica/sync
+  fhirhose sync https://ehr.example.org/fhir --both https://product.example.org/fhir --global --state both --scope 'system/*.cruds'
+  fhirhose sync resolve --state both --use source Patient/p1
 
 Exit codes: 0 in step; 1 failed; 2 wrong usage; 3 not everything: files are missing, or lines were refused; 4 another process syncs
 with this state; 5 no space left on the disk. After all of them the same command goes on.";
@@ -148,10 +156,15 @@ with this state; 5 no space left on the disk. After all of them the same command
 impl Sync {
     /// Runs once or by the schedule.
     pub(crate) async fn run(self) -> Result<ExitCode> {
-        if let Some(Action::Status(status)) = &self.action {
-            return status.run();
+        match &self.action {
+            Some(Action::Status(status)) => return status.run(),
+            Some(Action::Resolve(resolve)) => return resolve.run(),
+            None => {}
         }
         let schedule = self.when.schedule()?;
+        if let Some(target) = self.both.target() {
+            return interruptible(self.run_both(target, schedule)).await?;
+        }
         let sync = self.sync().await?;
         match schedule {
             None => {
@@ -188,6 +201,39 @@ impl Sync {
         };
         interruptible(running).await??;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Keeps both servers in step in both directions.
+    async fn run_both(&self, target: &str, schedule: Option<Schedule>) -> Result<ExitCode> {
+        let source = self.source.as_deref().context("the source is missing")?;
+        let is_url = |text: &str| text.starts_with("http://") || text.starts_with("https://");
+        if !is_url(source) || !is_url(target) {
+            return Err(usage("--both keeps two FHIR servers in step, by their URLs"));
+        }
+        let what = &self.what;
+        let is_one_way = !what.type_filters.is_empty() || what.through.is_some() || what.full;
+        if is_one_way
+            || what.allow_mass_deletion
+            || what.leavers == LeaversArg::Remove
+            || what.group.is_some()
+        {
+            return Err(usage(
+                "--both goes with --global and --type only: what is left out on the way would look deleted",
+            ));
+        }
+        let state = self.state.as_deref();
+        let state =
+            state.ok_or_else(|| usage("--state DIR is missing: what the sync remembers needs a place"))?;
+        let sync = BothSync {
+            source: Box::pin(self.provider.provider(source)).await?,
+            target: self.target.provider(target).await?,
+            parameters: ends::parameters(what)?,
+            batch_entries: self.target.batch_entries(),
+            state,
+            schedule: schedule.as_ref(),
+            json: self.json,
+        };
+        self.both.run(sync).await
     }
 
     async fn sync(&self) -> Result<Syncing> {
