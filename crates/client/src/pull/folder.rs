@@ -14,6 +14,11 @@ use crate::{Error, ErrorKind, Result};
 /// What the pull keeps for itself, below the folder.
 const HIDDEN: &str = ".fhirhose-pull";
 
+/// Whether a pull has been begun in a folder; it has ended when there is a `manifest.json` too.
+pub(crate) fn has_begun(root: &Path) -> bool {
+    root.join(HIDDEN).is_dir()
+}
+
 /// How long it is waited for another run that is just ending.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 

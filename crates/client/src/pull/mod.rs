@@ -22,6 +22,7 @@ mod sink;
 mod source;
 
 pub use event::{PullEvent, Quiet, Watch};
+pub(crate) use folder::has_begun;
 pub use report::{FileKind, MissingFile, PullReport, PulledFile};
 pub use settings::PullSettings;
 

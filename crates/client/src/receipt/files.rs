@@ -38,7 +38,7 @@ impl FolderFile {
     /// [`ErrorKind::Disk`](crate::ErrorKind::Disk).
     pub fn open(&self, folder: &Path) -> Result<Box<dyn Read + Send>> {
         let path = folder.join(&self.name);
-        let open = || decoded(BufReader::with_capacity(PIECE_BYTES, File::open(&path)?));
+        let open = || decoded(BufReader::with_capacity(PIECE_BYTES, open_plain(&path)?));
         open().map_err(|source| Error::disk("reading", &path, source))
     }
 
@@ -55,6 +55,14 @@ impl FolderFile {
             first_id: None,
             last_id: None,
         }
+    }
+}
+
+/// Opens a file that has an end: a pipe or a device in its place would be read for ever.
+pub(super) fn open_plain(path: &Path) -> io::Result<File> {
+    match fs::metadata(path)?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")),
     }
 }
 

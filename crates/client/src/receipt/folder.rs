@@ -1,7 +1,6 @@
 //! A folder of files that were pulled or exported: [`PulledFolder`].
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +9,7 @@ use serde_json::Value;
 use super::MANIFEST_BYTES_MAX;
 use super::files::{self, FolderFile};
 use super::record::{Asked, RECEIPT_EXTENSION, RECEIPT_VERSION, Receipt};
-use crate::pull::FileKind;
+use crate::pull::{self, FileKind};
 use crate::{Error, ErrorKind, Result};
 
 /// The manifest's name in a folder.
@@ -50,7 +49,7 @@ impl PulledFolder {
     ///
     /// # Errors
     /// [`ErrorKind::Disk`] if it cannot be read or nothing is in it; [`ErrorKind::Corrupt`] if the manifest or its receipt is damaged, or
-    /// the receipt of a newer form.
+    /// the receipt of a newer form, or if a pull into it has not come to its end.
     pub fn open(path: &Path) -> Result<Self> {
         let mut folder = Self {
             path: path.to_owned(),
@@ -60,8 +59,16 @@ impl PulledFolder {
             receipt: None,
             files: Vec::new(),
         };
-        if let Some(text) = read_manifest(&path.join(MANIFEST))? {
-            folder.read(text)?;
+        match read_manifest(&path.join(MANIFEST))? {
+            Some(text) => folder.read(text)?,
+            None if pull::has_begun(path) => {
+                let problem = format!(
+                    "the pull into {} has not come to its end: run it again",
+                    path.display()
+                );
+                return Err(Error::new(ErrorKind::Corrupt, problem));
+            }
+            None => {}
         }
         if folder.receipt.is_none() {
             folder.find_files()?;
@@ -222,7 +229,8 @@ impl From<&super::ReceiptFile> for FolderFile {
 
 fn read_manifest(path: &Path) -> Result<Option<String>> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MANIFEST_BYTES_MAX + 1).read_to_end(&mut bytes));
+    let read =
+        files::open_plain(path).and_then(|file| file.take(MANIFEST_BYTES_MAX + 1).read_to_end(&mut bytes));
     match read {
         Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(Error::disk("reading", path, source)),

@@ -40,7 +40,7 @@ pub(super) enum Look<'a> {
 /// Reads a file to its end; `heard` is told of bytes on disk as they are read.
 pub(super) fn scan(path: &Path, look: Look<'_>, heard: &(dyn Fn(u64) + Sync)) -> io::Result<Scanned> {
     let mut hashing = Hashing {
-        file: std::fs::File::open(path)?,
+        file: super::files::open_plain(path)?,
         digest: Sha256::new(),
         bytes: 0,
         heard,

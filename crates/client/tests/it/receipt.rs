@@ -305,6 +305,27 @@ fn what_cannot_be_read_is_an_error_and_not_a_verdict() {
 }
 
 #[test]
+fn a_pull_that_is_under_way_and_what_has_no_end_are_no_folders_of_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("1.Patient.ndjson"), resources("Patient", 2)).unwrap();
+    fs::create_dir(at(".fhirhose-pull")).unwrap();
+    let error = PulledFolder::open(folder.path()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    fs::remove_dir(at(".fhirhose-pull")).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(at("2.Patient.ndjson"))
+        .status();
+    assert!(made.unwrap().success());
+    let pulled = PulledFolder::open(folder.path()).unwrap();
+    let error = pulled.prove(&ProveSettings::default(), &|_| ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Disk, "{error}");
+    fs::rename(at("2.Patient.ndjson"), at("manifest.json")).unwrap();
+    let error = PulledFolder::open(folder.path()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Disk, "{error}");
+}
+
+#[test]
 fn a_receipt_names_no_file_outside_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["../1.Patient.ndjson", "/etc/passwd", "manifest.json", ""] {
