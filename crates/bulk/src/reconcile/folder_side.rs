@@ -6,6 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use fhirhose_client::receipt::PulledFolder;
 use fhirhose_fhir::content_hash::ContentHash;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::resource_type::ResourceType;
@@ -58,7 +59,8 @@ impl FolderSide {
     /// Indexes the `*.ndjson` files of a folder; what `deleted/` lists counts as gone (CL-11). For a blocking thread.
     ///
     /// # Errors
-    /// What reading gives; [`ErrorKind::Invalid`] for a folder without such files, for compressed ones, and above the limits.
+    /// What reading gives; [`ErrorKind::Invalid`] for a folder without such files, for compressed ones, for a pull that lacks files or
+    /// holds only a span of time, and above the limits.
     pub fn open(folder: &Path, limits: FolderLimits) -> Result<Self> {
         let mut side = Self {
             name: folder.display().to_string(),
@@ -67,6 +69,7 @@ impl FolderSide {
             unusable: 0,
             is_fetched: false,
         };
+        check_whole(folder)?;
         let mut reader = LineReader::default();
         let mut count = 0;
         for (number, path) in (0_u32..).zip(side.files.clone()) {
@@ -162,6 +165,28 @@ fn split(name: &str) -> Option<(ResourceType, &str)> {
 fn too_many(max: usize) -> Error {
     let text = format!("the folder has more than {max} resources: compare type by type");
     Error::new(ErrorKind::Invalid, text)
+}
+
+/// Refuses a pull of which it is known that it has less than was there: what it lacks would seem to be gone, and be deleted by a repair.
+fn check_whole(folder: &Path) -> Result<()> {
+    let pulled = PulledFolder::open(folder)?;
+    let invalid = |why: String| {
+        Err(Error::new(
+            ErrorKind::Invalid,
+            format!("{} {why}", folder.display()),
+        ))
+    };
+    let missing = pulled.receipt().map_or(0, |receipt| receipt.missing.len());
+    if missing > 0 {
+        return invalid(format!(
+            "lacks {missing} files that could not be had: pull them first"
+        ));
+    }
+    let asked = pulled.asked();
+    match asked.is_some_and(|asked| asked.since.is_some() || asked.until.is_some()) {
+        true => invalid("holds only a span of time (_since or _until), not everything".to_owned()),
+        false => Ok(()),
+    }
 }
 
 fn ndjson_files(folder: &Path) -> Result<Vec<PathBuf>> {

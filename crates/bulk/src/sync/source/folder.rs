@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
+use fhirhose_client::receipt::PulledFolder;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::manifest::{Manifest, ManifestFile};
 use url::Url;
@@ -127,6 +128,11 @@ fn read_pull(path: &Path) -> Result<Option<Pulled>> {
         transaction_time: value["transactionTime"].as_str().unwrap_or_default().to_owned(),
         ..Fetched::default()
     };
+    // A manifest lists what is there. What is not, a receipt says; taken for gone it would be deleted at the target.
+    let pulled = PulledFolder::open(path)?;
+    for missing in pulled.receipt().map_or(&[][..], |receipt| &receipt.missing) {
+        fetched.missing.push((missing.name.clone(), missing.why.clone()));
+    }
     for (files, is_deletions) in [(&manifest.output, false), (&manifest.deleted, true)] {
         for listed in files {
             match local(path, listed, is_deletions) {
@@ -142,10 +148,14 @@ fn read_pull(path: &Path) -> Result<Option<Pulled>> {
         }
     }
     let request = Url::parse(&manifest.request).ok();
-    let since = request.as_ref().and_then(|url| {
-        let (_, since) = url.query_pairs().find(|(name, _)| name == "_since")?;
-        Instant::parse(&since).ok()
+    // A kick-off by POST has it in its body, which the receipt knows. One that cannot be read is no reason to take the pull for a whole one.
+    let asked = pulled.asked().and_then(|asked| asked.since.clone());
+    let since = asked.or_else(|| {
+        let mut pairs = request.as_ref()?.query_pairs();
+        Some(pairs.find(|(name, _)| name == "_since")?.1.into_owned())
     });
+    let since = since.map(|since| Instant::parse(&since)).transpose();
+    let since = since.map_err(|source| broken().with_source(source))?;
     Ok(Some(Pulled {
         fetched,
         instant: manifest.transaction_time,
@@ -212,6 +222,8 @@ fn plain(path: &Path, cursor: Option<&str>) -> Result<Option<Fetched>> {
             path.display()
         )));
     }
+    // Not one of a pull that is under way: it would seem to be everything.
+    PulledFolder::open(path)?;
     fetched.transaction_time = format!("files-{:016x}", xxh3_64(seen.as_bytes()));
     Ok((cursor != Some(fetched.transaction_time.as_str())).then_some(fetched))
 }

@@ -127,3 +127,70 @@ async fn a_folder_is_applied_to_a_store_once_output_before_deleted_cl_11() {
         .unwrap_err();
     assert!(missing.to_string().contains("1.Patient.ndjson"), "{missing}");
 }
+
+/// Gives a pull's manifest a receipt with these members.
+fn with_receipt(folder: &Path, night: u32, members: &str) {
+    let path = folder.join(format!("00{night}/manifest.json"));
+    let manifest = std::fs::read_to_string(&path).unwrap();
+    let receipt = format!(
+        r#""extension":{{"urn:fhirhose:receipt":{{"receiptVersion":1,"createdAt":"","software":"","transactionTime":"","files":[],{members}}}}},
+        "output":"#
+    );
+    std::fs::write(&path, manifest.replace(r#""output":"#, &receipt)).unwrap();
+}
+
+#[tokio::test]
+async fn what_a_pull_could_not_have_does_not_count_as_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let pulls = folder.path().join("pulls");
+    let both = [patient("a", 1, "x"), patient("b", 1, "x"), patient("c", 1, "x")];
+    pull(&pulls, 1, None, &both, &[]);
+    let (store, state) = (store(), folder.path().join("state"));
+    let sync = |path: &Path| {
+        let target = StoreTarget::new(store.clone(), settings(), "test");
+        Sync::new(
+            Box::new(FolderSource {
+                path: path.to_owned(),
+            }),
+            Box::new(target),
+            (LocalFilter::default(), None),
+            SyncSettings::default(),
+            (StateFolder::open(&state).unwrap(), Arc::new(TestClock::new())),
+        )
+    };
+    sync(&pulls).catch_up(&Unguided).await.unwrap();
+    // A whole pull that lacks a file, of which only its receipt knows.
+    pull(&pulls, 2, None, &both[..2], &[]);
+    let missing =
+        r#""missing":[{"name":"2.Patient.ndjson","kind":"output","resourceType":"Patient","why":"410"}]"#;
+    with_receipt(&pulls, 2, missing);
+    let reports = sync(&pulls).catch_up(&Unguided).await.unwrap();
+    assert_eq!(
+        reports[0].missing,
+        [("2.Patient.ndjson".to_owned(), "410".to_owned())]
+    );
+    check(&store, &[("c", Some("x"))]).await;
+    // One of what is new, kicked off by POST: the URL in its manifest does not say so.
+    pull(&pulls, 2, None, &both[..2], &[]);
+    with_receipt(
+        &pulls,
+        2,
+        r#""asked":{"level":"all-patients","_since":"2026-11-01T01:00:00.123Z"}"#,
+    );
+    sync(&pulls).catch_up(&Unguided).await.unwrap();
+    check(&store, &[("a", Some("x")), ("c", Some("x"))]).await;
+    // One that has not come to its end.
+    let begun = folder.path().join("begun");
+    std::fs::create_dir_all(begun.join(".fhirhose-pull")).unwrap();
+    std::fs::write(begun.join("1.Patient.ndjson"), patient("a", 1, "x")).unwrap();
+    let refused = apply_folder_to_store(&store, &begun, folder.path(), settings())
+        .await
+        .unwrap_err();
+    assert_eq!(refused.kind(), fhirhose_bulk::ErrorKind::Corrupt);
+    let error = fhirhose_bulk::reconcile::FolderSide::open(&begun, Default::default()).unwrap_err();
+    assert_eq!(error.kind(), fhirhose_bulk::ErrorKind::Corrupt);
+    let lacking = pulls.join("002");
+    with_receipt(&pulls, 2, missing);
+    let error = fhirhose_bulk::reconcile::FolderSide::open(&lacking, Default::default()).unwrap_err();
+    assert!(error.to_string().contains("lacks 1 files"), "{error}");
+}
