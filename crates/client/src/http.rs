@@ -172,7 +172,9 @@ impl Http {
                 format!("fetching {place}: another range than asked for"),
             ));
         }
-        let length = response.content_length().map(|length| length + sent_from);
+        let length = response
+            .content_length()
+            .map(|length| length.saturating_add(sent_from));
         let etag = header(response.headers(), ETAG.as_str()).filter(|etag| !etag.starts_with("W/"));
         Ok(Fetched {
             from: sent_from,

@@ -173,7 +173,9 @@ impl ExportParameters {
 
     /// Takes patients' ids out of what a server said.
     pub(crate) fn redacted(&self, error: Error) -> Error {
-        let patients = self.patients.iter().map(String::as_str);
+        let custom = self.custom.iter().filter(|(name, _)| name == "patient");
+        let custom = custom.flat_map(|(_, value)| value.split(','));
+        let patients = self.patients.iter().map(String::as_str).chain(custom);
         let own = match &self.level {
             ExportLevel::Patient(id) => Some(id.as_str()),
             _ => None,

@@ -56,11 +56,16 @@ impl DataProvider {
     /// A server by its FHIR base URL, without authorization.
     ///
     /// # Errors
-    /// [`ErrorKind::Url`].
+    /// [`ErrorKind::Url`], also for one with a user or a password: the URL stands in logs, journals and states.
     pub fn new(http: &Http, base: &str) -> Result<Self> {
+        let base = parse(base)?;
+        if !base.username().is_empty() || base.password().is_some() {
+            let problem = "the base URL has a user or a password in it, which is no place for secrets";
+            return Err(Error::new(ErrorKind::Url, problem));
+        }
         Ok(Self {
             http: http.clone(),
-            base: parse(base)?,
+            base,
             credentials: Credentials::None,
             trusted: Vec::new(),
             headers: HeaderMap::new(),

@@ -147,7 +147,7 @@ impl Run<'_> {
             let error = match self.connection(&file, fetching, sender).await {
                 Ok(Ended::Whole | Ended::WriterGone) => return Ok(()),
                 Err(error) if is_fatal(&error) => return Err(Failure::Fatal(error)),
-                Err(error) => error,
+                Err(error) => self.pull.parameters.redacted(error),
             };
             if is_link(&error) && !fetching.is_relinked {
                 fetching.is_relinked = true;

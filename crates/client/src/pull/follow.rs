@@ -36,6 +36,8 @@ impl Run<'_> {
                 Ok(Some(news)) => self.take(first, news, files)?,
                 Ok(None) => return self.followed(),
                 Err(error) => {
+                    // Servers name the patients of the kick-off in what they say of it.
+                    let error = self.pull.parameters.redacted(error);
                     let answer = error.answer();
                     let detail = json!({
                         "body": answer.map(|answer| &answer.body),
@@ -103,7 +105,7 @@ impl Run<'_> {
         let (taken, known) = {
             let mut plan = held(&self.plan);
             let taken = plan.take(index, &news.url, &news.page, news.is_last);
-            plan.check(self.pull.settings.pages_max, self.pull.settings.files_max)?;
+            plan.check(&self.pull.settings)?;
             (taken, plan.files.len())
         };
         if taken.is_news {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use url::Url;
 
+use super::PullSettings;
 use super::log::bare;
 use super::report::{FileKind, MissingFile};
 use crate::provider::ManifestPage;
@@ -54,6 +55,8 @@ pub(super) struct Plan {
     pub(super) files: Vec<Planned>,
     /// As the server wrote it (CL-12).
     pub(super) transaction_time: String,
+    /// The text of all pages.
+    bytes: u64,
     numbers: HashMap<String, u32>,
     seen: HashMap<(FileKind, Option<String>, String), usize>,
     page_folders: bool,
@@ -128,6 +131,7 @@ impl Plan {
             || page_now.next != manifest.next;
         page_now.is_complete |= is_complete;
         page_now.next.clone_from(&manifest.next);
+        self.bytes = self.bytes + page.json.len() as u64 - page_now.json.len() as u64;
         page_now.json.clone_from(&page.json);
         taken
     }
@@ -136,6 +140,7 @@ impl Plan {
     pub(super) fn renew(&mut self, index: usize, page: &ManifestPage) {
         let by_path = self.by_path(index);
         self.pages[index].generation += 1;
+        self.bytes = self.bytes + page.json.len() as u64 - self.pages[index].json.len() as u64;
         self.pages[index].json.clone_from(&page.json);
         let token = page.manifest.requires_access_token;
         for (slot, file) in slots(&page.manifest) {
@@ -248,8 +253,12 @@ impl Plan {
     }
 
     /// Holds the plan to its limits.
-    pub(super) fn check(&self, pages_max: usize, files_max: usize) -> Result<()> {
-        let beyond = if self.pages.len() > pages_max {
+    pub(super) fn check(&self, settings: &PullSettings) -> Result<()> {
+        let (pages_max, files_max) = (settings.pages_max, settings.files_max);
+        let bytes_max = settings.manifest_bytes_max;
+        let beyond = if self.bytes > bytes_max {
+            format!("the manifest is longer than {bytes_max} bytes")
+        } else if self.pages.len() > pages_max {
             format!("the manifest has more than {pages_max} pages")
         } else if self.files.len() > files_max {
             format!("the manifest has more than {files_max} files")

@@ -444,6 +444,28 @@ async fn an_export_that_is_lost_is_begun_anew_by_the_same_command() {
 }
 
 #[tokio::test]
+async fn what_a_server_says_of_a_patient_is_not_written_down() {
+    let failed = Strike::once(Place::Status, Fault::answer(500, Words::Exception));
+    let case = Case::new(Manner::default(), vec![failed]).await;
+    let mut pull = case.pull();
+    pull.parameters.patients = vec!["wrong".to_owned()];
+    let lost = pull.run(&Quiet).await.unwrap_err();
+    let log = case.text("log.ndjson");
+    for text in [format!("{lost:?}"), log] {
+        assert!(text.contains("went …") && !text.contains("wrong"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_that_does_not_end_is_left() {
+    let case = Case::new(Manner::default(), Vec::new()).await;
+    let mut pull = case.pull();
+    pull.settings.manifest_bytes_max = 100;
+    let error = pull.run(&Quiet).await.unwrap_err();
+    assert!(error.to_string().contains("longer than 100 bytes"), "{error}");
+}
+
+#[tokio::test]
 async fn compressed_bodies_are_gone_on_with_at_a_frame_after_a_crash_and_at_the_byte_within_a_run() {
     for coding in [FileCoding::ZstdFrames, FileCoding::GzipMembers, FileCoding::Zstd] {
         let manner = || Manner {

@@ -97,3 +97,15 @@ pub(crate) fn everything() -> ExportParameters {
 pub(crate) fn url(text: &str) -> Url {
     Url::parse(text).unwrap()
 }
+
+#[test]
+fn a_base_url_with_a_password_is_refused_and_not_shown() {
+    let http = http(|_| ());
+    for url in [
+        "https://me:hush@ehr.example.org/fhir",
+        "https://hush@ehr.example.org/fhir",
+    ] {
+        let error = DataProvider::new(&http, url).unwrap_err();
+        assert!(!format!("{error:?}").contains("hush"), "{error:?}");
+    }
+}
