@@ -19,9 +19,9 @@ use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_store::OpenMode;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -97,6 +97,22 @@ struct Opened {
 
 /// A folder that goes when nobody needs it.
 struct Fetched(PathBuf);
+
+impl Fetched {
+    /// Makes a folder that was not there: what somebody else has left, or made there, is not taken for ours.
+    fn new() -> Result<Self> {
+        let root = std::env::temp_dir();
+        for number in 0..1_000 {
+            let path = root.join(format!("fhirhose-reconcile-{}-{number}", std::process::id()));
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(source) if source.kind() == std::io::ErrorKind::AlreadyExists => {}
+                made => made.with_context(|| format!("making {}", path.display()))?,
+            }
+        }
+        anyhow::bail!("no name is free in {}", root.display())
+    }
+}
 
 impl Drop for Fetched {
     fn drop(&mut self) {
@@ -271,7 +287,7 @@ async fn server(base: &str, types: &[ResourceType], access: &ProviderArgs) -> Re
     say(&format!(
         "{base} has no trees of hashes: it is exported whole to be compared"
     ));
-    let fetched = Fetched(std::env::temp_dir().join(format!("fhirhose-reconcile-{}", std::process::id())));
+    let fetched = Fetched::new()?;
     let mut parameters = ExportParameters::new(ExportLevel::System);
     parameters.types = types.iter().map(|each| each.name().to_owned()).collect();
     let pull = Pull {
