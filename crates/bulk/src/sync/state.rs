@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fhirhose_fhir::instant::Instant;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::durable;
 use super::round::RoundReport;
@@ -152,6 +153,12 @@ impl StateFolder {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Tells what this sync puts elsewhere from what other syncs of this machine put there.
+    pub fn tag(&self) -> String {
+        let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        format!("{:016x}", xxh3_64(path.as_os_str().as_encoded_bytes()))
     }
 
     pub(super) fn load(&self) -> Result<Option<State>> {

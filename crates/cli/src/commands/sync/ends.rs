@@ -178,8 +178,9 @@ impl Opened {
             Self::Store(store, name) => Box::new(StoreTarget::new(store, ImportSettings::default(), name)),
             Self::Server(provider, batches) => Box::new(BundleTarget::new(provider, batches, 4, scratch)),
             Self::Import(provider, batches, shared, there) => {
-                // A folder of its own, for it is emptied after each import.
-                let (shared, there) = (shared.join("fhirhose-sync"), there.join("fhirhose-sync"));
+                // A folder of its own, for it is emptied after each import; another sync may share the place.
+                let name = format!("fhirhose-sync-{}", folder.tag());
+                let (shared, there) = (shared.join(&name), there.join(&name));
                 Box::new(ImportTarget::new(provider, batches, shared, there))
             }
         })
