@@ -14,14 +14,18 @@ use tokio::net::TcpListener;
 /// How long a collector may take for its question.
 const HEAD_MAX: Duration = Duration::from_secs(5);
 
+/// How long nothing is taken after a connection could not be.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
 /// Answers every `GET /metrics` with what `render` gives, one connection at a time. The caller sees to it that the address is of this
 /// machine only.
-///
-/// # Errors
-/// When connections cannot be taken any more.
-pub async fn serve_metrics(listener: TcpListener, render: impl Fn() -> String + Send) -> std::io::Result<()> {
+pub async fn serve_metrics(listener: TcpListener, render: impl Fn() -> String + Send) -> Infallible {
     loop {
-        let (connection, _) = listener.accept().await?;
+        let Ok((connection, _)) = listener.accept().await else {
+            // One that went away, or too many open files: what is measured goes on, and so does this.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
         let answer = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
             let is_asked = request.method() == Method::GET && request.uri().path() == "/metrics";
             let mut response = Response::new(Full::new(Bytes::new()));

@@ -275,3 +275,42 @@ fn wrong_ends_are_refused_with_a_hint() {
     );
     check(&["status", "--state", "/nonexistent"], 1, "no state of a sync");
 }
+
+#[test]
+fn metrics_can_be_read_by_the_collector_and_flags_that_do_nothing_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("pull")).unwrap();
+    std::fs::write(
+        at("pull/1.Patient.ndjson"),
+        "{\"resourceType\":\"Patient\",\"id\":\"p\"}\n",
+    )
+    .unwrap();
+    let (source, store, metrics) = (
+        at("pull"),
+        format!("store:{}", at("replica").display()),
+        at("sync.prom"),
+    );
+    let words = ["sync", text(&source), "--to", &store];
+    for ignored in [
+        &["--jitter", "5m"][..],
+        &["--metrics-listen", "127.0.0.1:0"],
+        &["--leavers", "remove"],
+    ] {
+        let refused = run(&[&words[..], ignored].concat());
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    }
+    succeed(&[&words[..], &["--metrics-file", text(&metrics)]].concat());
+    let mode = std::fs::metadata(&metrics).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
+    // A pull that is under way seems to be everything, and is not.
+    std::fs::create_dir(at("pull/.fhirhose-pull")).unwrap();
+    std::fs::write(
+        at("pull/2.Patient.ndjson"),
+        "{\"resourceType\":\"Patient\",\"id\":\"q\"}\n",
+    )
+    .unwrap();
+    let refused = run(&words);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+}

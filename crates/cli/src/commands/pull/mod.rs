@@ -7,14 +7,15 @@ mod watch;
 
 use super::{print, say};
 use crate::export_args::ExportArgs;
-use crate::failure::PARTIAL;
+use crate::failure::{PARTIAL, usage};
 use crate::provider_args::{ProviderArgs, ProviderUrl};
 use crate::receipt_key::ReceiptKeyArgs;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum, value_parser};
 use destination::{BucketPlace, DestinationArgs, Place, staging_of};
 use fhirhose_client::pull::{self, PullReport, PullSettings};
-use fhirhose_client::{Delivered, DeliveredPull};
+use fhirhose_client::{Delivered, DeliveredPull, ExportParameters};
+use fhirhose_fhir::export_request::ExportLevel;
 use serde_json::json;
 use std::io::IsTerminal;
 use std::num::NonZeroUsize;
@@ -138,6 +139,11 @@ impl Pull {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let base = self.url.base()?;
         let parameters = self.export.parameters()?;
+        if self.status.is_some() && parameters != ExportParameters::new(ExportLevel::AllPatients) {
+            return Err(usage(
+                "--status goes on with an export: what it exports was said when it was kicked off",
+            ));
+        }
         let settings = self.settings()?;
         let place = self.destination.place()?;
         let folder = match &place {

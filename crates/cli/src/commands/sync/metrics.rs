@@ -4,7 +4,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use fhirhose_bulk::sync::{StateFolder, Sync, render_metrics};
 use fhirhose_client::{Clock, SystemClock};
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use tokio::net::TcpListener;
 
@@ -22,15 +24,23 @@ pub(super) struct MetricsArgs {
 }
 
 impl MetricsArgs {
-    /// Writes the file, in one step.
+    /// Writes the file, in one step, for the collector to read: it runs as another user, and these are numbers only.
     pub(super) fn write(&self, sync: &Sync) -> Result<()> {
         let Some(file) = &self.metrics_file else {
             return Ok(());
         };
         let text = render_metrics(&sync.state()?, SystemClock.now());
         let partial = file.with_extension("partial");
-        let written = std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, file));
+        let readable = Permissions::from_mode(0o644);
+        let written = std::fs::write(&partial, text)
+            .and_then(|()| std::fs::set_permissions(&partial, readable))
+            .and_then(|()| std::fs::rename(&partial, file));
         written.with_context(|| format!("writing {}", file.display()))
+    }
+
+    /// Whether an address is given.
+    pub(super) fn listens(&self) -> bool {
+        self.metrics_listen.is_some()
     }
 
     /// Answers until the end of time; never, where no address is given.
@@ -48,8 +58,6 @@ impl MetricsArgs {
             Ok(state) => render_metrics(&state, SystemClock.now()),
             Err(_) => String::new(),
         };
-        fhirhose_server::serve_metrics(listener, render)
-            .await
-            .context("serving metrics")
+        match fhirhose_server::serve_metrics(listener, render).await {}
     }
 }

@@ -162,6 +162,9 @@ impl Sync {
             None => {}
         }
         let schedule = self.when.schedule()?;
+        if schedule.is_none() && (self.metrics.listens() || !self.when.jitter.is_zero()) {
+            return Err(usage("--metrics-listen and --jitter are for --every and --cron"));
+        }
         if let Some(target) = self.both.target() {
             return interruptible(self.run_both(target, schedule)).await?;
         }
@@ -248,6 +251,9 @@ impl Sync {
         } else {
             "http://localhost/fhir"
         };
+        if what.leavers == LeaversArg::Remove && what.group.is_none() {
+            return Err(usage("--leavers is for --group: nobody leaves anything else"));
+        }
         let filter = LocalFilter::new(&what.types, &what.type_filters, base)?;
         let to = self.target.parse()?;
         let state = match (&self.state, to.data_folder()) {
