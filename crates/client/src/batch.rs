@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fhirhose_fhir::outcome::OperationOutcome;
 use reqwest::header::{
-    ACCEPT, CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED, LOCATION,
+    CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED, LOCATION,
 };
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use crate::http::{header, name};
-use crate::provider::DataProvider;
+use crate::provider::{DataProvider, Question};
 use crate::{Error, ErrorKind, Result};
 
 const FHIR_JSON: &str = "application/fhir+json";
@@ -266,13 +266,11 @@ impl Batches {
         }
         let url = self.provider.base().clone();
         let body = bundle(entries);
-        let request = self.provider.signed_request(Method::POST, &url).await?;
-        let request = request
-            .header(ACCEPT, FHIR_JSON)
-            .header(CONTENT_TYPE, FHIR_JSON)
-            .body(body);
         let place = name(&url);
-        let response = crate::provider::send(request, &place).await?;
+        let question = Question::new(Method::POST, &url, &place, FHIR_JSON)
+            .with(CONTENT_TYPE, FHIR_JSON)
+            .with_body(body);
+        let response = self.provider.send(&question).await?;
         match response.status() {
             StatusCode::OK => {
                 let body = crate::provider::read_all(response, &place).await?;
@@ -308,19 +306,23 @@ impl Batches {
 
     async fn send_single(&self, entry: &BatchEntry) -> Result<BatchAnswer> {
         let url = below(self.provider.base(), &entry.url)?;
-        let request = self.provider.signed_request(entry.method.http(), &url).await?;
-        let mut request = request.header(ACCEPT, FHIR_JSON);
+        // The path names a resource, perhaps a patient: messages name the server only.
+        let place = name(self.provider.base());
+        let mut question = Question::new(entry.method.http(), &url, &place, FHIR_JSON);
         if let Some(resource) = &entry.resource {
-            request = request.header(CONTENT_TYPE, FHIR_JSON).body(resource.clone());
+            question = question.with(CONTENT_TYPE, FHIR_JSON).with_body(resource.clone());
         }
         for (header, value) in [(IF_MATCH, &entry.if_match), (IF_NONE_MATCH, &entry.if_none_match)] {
             if let Some(value) = value {
-                request = request.header(header, value);
+                // Without its condition the write would be another one.
+                HeaderValue::from_str(value).map_err(|source| {
+                    let problem = format!("a version of {place} that no header takes");
+                    Error::new(ErrorKind::Protocol, problem).caused_by(source)
+                })?;
+                question = question.with(header, value);
             }
         }
-        // The path names a resource, perhaps a patient: messages name the server only.
-        let place = name(self.provider.base());
-        let response = crate::provider::send(request, &place).await?;
+        let response = self.provider.send(&question).await?;
         let mut answer = answer_of(response.status(), response.headers());
         let body = crate::provider::read_all(response, &place).await?;
         if !answer.is_done() {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use fhirhose_fhir::content_hash::{ContentHasher, Ignoring};
 use fhirhose_fhir::id::is_valid_id;
 use fhirhose_fhir::instant::Instant;
-use fhirhose_fhir::line::{CheckedLine, LineChecker, LineLimits};
+use fhirhose_fhir::line::{CheckedLine, Glancer, LineChecker, LineLimits};
 use fhirhose_fhir::resource_type::ResourceType;
 use serde::Deserialize;
 
@@ -34,6 +34,8 @@ pub(super) enum Kind {
     Filtered,
     /// An incomplete text (CL-15).
     Subsetted,
+    /// A text that cannot be taken: the source has the resource nevertheless.
+    Refused,
     /// A deletion.
     Gone,
     /// A deletion that the target has refused in an earlier round.
@@ -41,11 +43,12 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 6] = [
+    const ALL: [(Self, u8); 7] = [
         (Self::Taken, b't'),
         (Self::Pending, b'p'),
         (Self::Filtered, b'f'),
         (Self::Subsetted, b's'),
+        (Self::Refused, b'r'),
         (Self::Gone, b'g'),
         (Self::PendingGone, b'q'),
     ];
@@ -126,6 +129,7 @@ impl Gathering<'_> {
         let mut pass = Pass {
             how: self,
             sorter: Sorter::new(folder, self.sort_bytes)?,
+            glancer: Glancer::default(),
             checker: LineChecker::new(LineLimits {
                 line_bytes_max: self.line_bytes_max,
                 ..LineLimits::default()
@@ -152,6 +156,7 @@ impl Gathering<'_> {
 struct Pass<'a> {
     how: &'a Gathering<'a>,
     sorter: Sorter,
+    glancer: Glancer,
     checker: LineChecker,
     hasher: ContentHasher,
     ordinal: u64,
@@ -190,14 +195,14 @@ impl Pass<'_> {
         let checked = match self.checker.check(text, None) {
             Ok(checked) => checked,
             Err(refusal) => {
-                self.how.reports.refuse(text, &refusal.to_string())?;
+                self.refuse(text, &refusal.to_string())?;
                 return Ok(None);
             }
         };
         let hash = match self.hasher.hash(text, Ignoring::SERVER_META) {
             Ok(hash) => hash.to_string(),
             Err(error) => {
-                self.how.reports.refuse(text, &error.to_string())?;
+                self.refuse(text, &error.to_string())?;
                 return Ok(None);
             }
         };
@@ -228,6 +233,23 @@ impl Pass<'_> {
         Ok(Some(resource_type))
     }
 
+    /// Reports a line, and notes that its resource is there, if the line says which it is: it must not count as gone.
+    fn refuse(&mut self, text: &[u8], why: &str) -> Result<()> {
+        self.how.reports.refuse(text, why)?;
+        let Ok(glance) = self.glancer.glance(text) else {
+            return Ok(());
+        };
+        let resource_type = glance.resource_type.and_then(|name| ResourceType::parse(&name));
+        let id = glance.id.filter(|id| is_valid_id(id.as_bytes()));
+        let (Some(resource_type), Some(id)) = (resource_type, id) else {
+            return Ok(());
+        };
+        self.record.clear();
+        let (name, code, updated) = (resource_type.name(), char::from(Kind::Refused.code()), i64::MIN);
+        let _ = write!(self.record, "{name}/{id}\t{code}\t{updated}\t0\t-\t");
+        self.sorter.push(&self.record)
+    }
+
     fn read_deletions(&mut self, file: &SourceFile) -> Result<()> {
         let kind = if file.is_pending {
             Kind::PendingGone
@@ -243,16 +265,15 @@ impl Pass<'_> {
                     .refuse(b"", "the line is longer than is allowed")?;
                 continue;
             };
-            match deletions(text) {
-                Err(why) => self.how.reports.refuse(text, why)?,
-                Ok(gone) => {
-                    for (resource_type, id) in gone {
-                        self.record.clear();
-                        let name = resource_type.name();
-                        let _ = write!(self.record, "{name}/{id}\t{code}\t{}\t0\t-\t", i64::MIN);
-                        self.sorter.push(&self.record)?;
-                    }
-                }
+            let mut gone = Vec::new();
+            if let Err(why) = deletions(text, &mut gone) {
+                self.how.reports.refuse(text, why)?;
+            }
+            for (resource_type, id) in gone {
+                self.record.clear();
+                let name = resource_type.name();
+                let _ = write!(self.record, "{name}/{id}\t{code}\t{}\t0\t-\t", i64::MIN);
+                self.sorter.push(&self.record)?;
             }
         }
         Ok(())
@@ -283,26 +304,60 @@ struct BundleEntry {
 
 #[derive(Deserialize)]
 struct BundleRequest {
+    #[serde(default)]
     method: String,
+    #[serde(default)]
     url: String,
 }
 
-/// The resources that a line of a `deleted` file names (M-31).
-pub(super) fn deletions(line: &[u8]) -> Result<Vec<(ResourceType, String)>, &'static str> {
+/// Adds the resources that a line of a `deleted` file names (M-31). An entry that cannot be used does not hide the others.
+///
+/// # Errors
+/// What is wrong with the line, or with the first such entry.
+pub(super) fn deletions(line: &[u8], gone: &mut Vec<(ResourceType, String)>) -> Result<(), &'static str> {
     let bundle: Bundle = serde_json::from_slice(line).map_err(|_| "the line is no Bundle")?;
-    let mut gone = Vec::with_capacity(bundle.entry.len());
+    let mut read = Ok(());
     for entry in bundle.entry {
-        let request = entry.request.ok_or("an entry of the Bundle has no request")?;
-        if request.method != "DELETE" {
-            return Err("an entry of the Bundle is no deletion");
+        match deletion(entry) {
+            Ok(named) => gone.push(named),
+            Err(why) => read = read.and(Err(why)),
         }
-        let mut parts = request.url.trim_end_matches('/').rsplit('/');
-        let (id, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let resource_type = ResourceType::parse(name).ok_or("an entry names no type of FHIR R4")?;
-        if !is_valid_id(id.as_bytes()) {
-            return Err("an entry names no id");
-        }
-        gone.push((resource_type, id.to_owned()));
     }
-    Ok(gone)
+    read
+}
+
+fn deletion(entry: BundleEntry) -> Result<(ResourceType, String), &'static str> {
+    let request = entry.request.ok_or("an entry of the Bundle has no request")?;
+    if request.method != "DELETE" {
+        return Err("an entry of the Bundle is no deletion");
+    }
+    let mut parts = request.url.trim_end_matches('/').rsplit('/');
+    let (id, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let resource_type = ResourceType::parse(name).ok_or("an entry names no type of FHIR R4")?;
+    if !is_valid_id(id.as_bytes()) {
+        return Err("an entry names no id");
+    }
+    Ok((resource_type, id.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_that_cannot_be_used_does_not_hide_the_other_deletions_cl_11() {
+        let entry = |url: &str| format!(r#"{{"request":{{"method":"DELETE","url":"{url}"}}}}"#);
+        let entries = [
+            entry("Patient/a"),
+            entry("Robot/b"),
+            "{}".to_owned(),
+            entry("http://ehr/fhir/Observation/c"),
+        ];
+        let line = format!(r#"{{"resourceType":"Bundle","entry":[{}]}}"#, entries.join(","));
+        let mut gone = Vec::new();
+        let read = deletions(line.as_bytes(), &mut gone);
+        assert_eq!(read, Err("an entry names no type of FHIR R4"));
+        let keys = gone.iter().map(|(name, id)| format!("{}/{id}", name.name()));
+        assert_eq!(keys.collect::<Vec<_>>(), ["Patient/a", "Observation/c"]);
+    }
 }

@@ -102,6 +102,8 @@ struct Said {
     best: Option<Record>,
     gone: bool,
     pending_gone: bool,
+    /// The source has a text of it that cannot be taken.
+    refused: bool,
     /// The target has refused a text of it before.
     pending: bool,
 }
@@ -111,6 +113,7 @@ impl Said {
         match record.kind {
             Kind::Gone => self.gone = true,
             Kind::PendingGone => self.pending_gone = true,
+            Kind::Refused => self.refused = true,
             kind => {
                 self.pending |= kind == Kind::Pending;
                 let rank = |record: &Record| (record.kind != Kind::Subsetted, record.updated, record.ordinal);
@@ -132,6 +135,10 @@ fn decide(said: &Said, entry: Option<&Entry>, terms: &Terms) -> Decision {
         };
     }
     let Some(best) = &said.best else {
+        if said.refused {
+            // What was brought is older than what the source has, and better than nothing.
+            return Decision::Same;
+        }
         return entry.map_or(Decision::Leave(Left::NotBrought), |entry| unseen(entry, terms));
     };
     match (best.kind, entry) {
@@ -451,6 +458,9 @@ mod tests {
         };
         check(vec![], Some("1"), &Terms::default(), Decision::Same);
         check(vec![], Some("1"), &whole, Decision::Delete);
+        for brought in [Some("1"), None] {
+            check(vec![record(Kind::Refused, 0, 0)], brought, &whole, Decision::Same);
+        }
         check(vec![record(Kind::Taken, 1, 0)], Some("1"), &whole, Decision::Same);
         let resends = Terms {
             resends: true,

@@ -97,10 +97,11 @@ impl Planning<'_> {
         Ok(plan)
     }
 
-    /// Refuses a whole pull that would take away most of what was brought.
+    /// Refuses a whole pull, or a list of members, that would take away most of what was brought.
     fn check(&self, counts: &Counts) -> Result<()> {
         let allowed = self.settings.deletions_share_max * self.entries as f64;
-        if !self.terms.is_whole || self.entries < DELETIONS_UNLIMITED || counts.removed() as f64 <= allowed {
+        let may_lack = self.terms.is_whole || self.terms.members.is_some();
+        if !may_lack || self.entries < DELETIONS_UNLIMITED || counts.removed() as f64 <= allowed {
             return Ok(());
         }
         let problem = format!(

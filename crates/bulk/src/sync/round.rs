@@ -18,7 +18,7 @@ use super::lines::Lines;
 use super::merge::{Counts, Terms};
 use super::plan::{Plan, Planning};
 use super::reports::Reports;
-use super::settings::SyncSettings;
+use super::settings::{Leavers, SyncSettings};
 use super::source::{Fetched, Source, SourceFile, Wanted};
 use super::state::{State, StateFolder, Step, UnderWay};
 use super::target::Target;
@@ -216,6 +216,12 @@ impl Sync {
             Err(error) => !matches!(error.kind(), ErrorKind::Stopped(_)),
             Ok(report) => !report.is_applied(),
         };
+        if let Err(error) = &ended
+            && error.kind() == ErrorKind::TooManyDeletions
+        {
+            // What was fetched would be refused for ever: the source is asked again, for it may have been at fault.
+            state.under_way = None;
+        }
         if failed {
             state.failures_in_row += 1;
             state.totals.failures += 1;
@@ -346,7 +352,10 @@ impl Sync {
             resends: under_way.resends,
             members: fetched.members.clone(),
             joiners: fetched.joiners.clone(),
-            leavers: self.rules.settings.leavers,
+            leavers: match fetched.source_errors {
+                0 => self.rules.settings.leavers,
+                _ => Leavers::Keep,
+            },
         };
         let old_ledger = (state.round > 0).then(|| self.folder.ledger(state.round));
         let (new_ledger, entries) = (self.folder.ledger(under_way.round), state.entries);

@@ -1,6 +1,6 @@
 //! What has arrived, through crashes: [`Journal`], a file of lines that are only ever appended.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -24,7 +24,8 @@ pub(super) struct Journal(Mutex<Held>);
 #[derive(Debug)]
 struct Held {
     file: File,
-    arrived: HashSet<String>,
+    /// Names with the SHA-256 of what arrived under them last.
+    arrived: HashMap<String, String>,
     finished: Option<String>,
 }
 
@@ -46,20 +47,21 @@ impl Journal {
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(unusable)?;
-        let text = String::from_utf8_lossy(&bytes);
-        let is_torn = !text.is_empty() && !text.ends_with('\n');
-        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-        let (mut arrived, mut finished) = (HashSet::new(), None);
+        let whole_bytes = bytes
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |end| end + 1);
+        let whole = String::from_utf8_lossy(&bytes[..whole_bytes]);
+        let (mut arrived, mut finished) = (HashMap::new(), None);
         for line in whole.lines() {
-            if let Some(name) = line.strip_prefix(ARRIVED) {
-                arrived.insert(name.to_owned());
+            if let Some((sha256, name)) = line.strip_prefix(ARRIVED).and_then(|rest| rest.split_once(' ')) {
+                arrived.insert(name.to_owned(), sha256.to_owned());
             } else if let Some(manifest) = line.strip_prefix(FINISHED) {
                 finished = Some(manifest.to_owned());
             }
         }
-        if is_torn {
-            // What follows begins a line of its own.
-            file.write_all(b"\n").map_err(unusable)?;
+        if whole_bytes < bytes.len() {
+            file.set_len(whole_bytes as u64).map_err(unusable)?;
         }
         Ok(Self(Mutex::new(Held {
             file,
@@ -68,8 +70,9 @@ impl Journal {
         })))
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.held(|held| held.arrived.contains(name))
+    /// Whether this very content has arrived under the name, and nothing else since.
+    pub(super) fn has(&self, name: &str, sha256: &str) -> bool {
+        self.held(|held| held.arrived.get(name).is_some_and(|known| known == sha256))
     }
 
     /// The digest of the manifest that was delivered last of all.
@@ -77,10 +80,10 @@ impl Journal {
         self.held(|held| held.finished.clone())
     }
 
-    pub(super) fn arrived(&self, name: &str) -> Result<()> {
+    pub(super) fn arrived(&self, name: &str, sha256: &str) -> Result<()> {
         self.held(|held| {
-            held.note(&format!("{ARRIVED}{name}\n"))?;
-            held.arrived.insert(name.to_owned());
+            held.note(&format!("{ARRIVED}{sha256} {name}\n"))?;
+            held.arrived.insert(name.to_owned(), sha256.to_owned());
             Ok(())
         })
     }
@@ -124,21 +127,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         let journal = Journal::open(&path).unwrap();
-        journal.arrived("1.Patient.ndjson").unwrap();
+        journal.arrived("1.Patient.ndjson", "aa").unwrap();
         assert_eq!(Journal::open(&path).unwrap_err().kind(), ErrorKind::InUse);
         drop(journal);
         let mut text = std::fs::read(&path).unwrap();
-        text.extend_from_slice(b"arrived 2.Pat");
+        text.extend_from_slice(b"arrived bb 2.Pat");
         std::fs::write(&path, text).unwrap();
         let journal = Journal::open(&path).unwrap();
-        journal.arrived("2.Patient.ndjson").unwrap();
+        journal.arrived("2.Patient.ndjson", "bb").unwrap();
         journal.finish("abc").unwrap();
         drop(journal);
         let journal = Journal::open(&path).unwrap();
-        assert!(journal.has("1.Patient.ndjson") && journal.has("2.Patient.ndjson"));
-        assert!(!journal.has("2.Pat"));
+        assert!(journal.has("1.Patient.ndjson", "aa") && journal.has("2.Patient.ndjson", "bb"));
+        assert!(!journal.has("2.Pat", "bb"));
+        assert!(
+            !journal.has("1.Patient.ndjson", "cc"),
+            "another content has not arrived"
+        );
         assert_eq!(journal.finished().as_deref(), Some("abc"));
         journal.forget().unwrap();
-        assert!(!journal.has("1.Patient.ndjson"));
+        assert!(!journal.has("1.Patient.ndjson", "aa"));
     }
 }

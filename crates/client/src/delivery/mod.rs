@@ -89,8 +89,10 @@ impl DeliveredPull {
         let report = self.pull_and_deliver(&journal, watch).await?;
         // Those of earlier runs that did not arrive then.
         let rest = stream::iter(report.files.iter().map(Ok));
-        rest.try_for_each_concurrent(self.parallel.max(1), |file| self.deliver(&journal, &file.name))
-            .await?;
+        rest.try_for_each_concurrent(self.parallel.max(1), |file| {
+            self.deliver(&journal, &file.name, &file.sha256)
+        })
+        .await?;
         if report.is_whole() {
             self.finish(&journal).await?;
         }
@@ -105,25 +107,25 @@ impl DeliveredPull {
             self.pull.run(&courier).await
         };
         let arriving = stream::unfold(arriving, |mut arriving| async {
-            let name: String = arriving.recv().await?;
-            Some((name, arriving))
+            let file: (String, String) = arriving.recv().await?;
+            Some((file, arriving))
         });
         let delivering = arriving
             .map(Ok)
-            .try_for_each_concurrent(self.parallel.max(1), |name| async move {
-                self.deliver(journal, &name).await
+            .try_for_each_concurrent(self.parallel.max(1), |(name, sha256)| async move {
+                self.deliver(journal, &name, &sha256).await
             });
         let (report, ()) = tokio::try_join!(Box::pin(pulling), Box::pin(delivering))?;
         Ok(report)
     }
 
-    /// Delivers a file, unless it has arrived.
-    async fn deliver(&self, journal: &Journal, name: &str) -> Result<()> {
-        if journal.has(name) {
+    /// Delivers a file, unless it has arrived as it is now: an export that was begun anew has other files under the same names.
+    async fn deliver(&self, journal: &Journal, name: &str, sha256: &str) -> Result<()> {
+        if journal.has(name, sha256) {
             return Ok(());
         }
         self.to.deliver(name, &self.pull.folder.join(name)).await?;
-        journal.arrived(name)
+        journal.arrived(name, sha256)
     }
 
     /// Delivers what tells of the files, the manifest last, and removes what is not needed any more.
@@ -160,14 +162,15 @@ impl DeliveredPull {
 /// Hears of files that are whole.
 struct Courier<'a> {
     watch: &'a dyn Watch,
-    whole: mpsc::UnboundedSender<String>,
+    /// Name and SHA-256.
+    whole: mpsc::UnboundedSender<(String, String)>,
 }
 
 impl Watch for Courier<'_> {
     fn hear(&self, event: &PullEvent<'_>) {
-        if let PullEvent::FileDone { name, .. } = event {
+        if let PullEvent::FileDone { name, sha256, .. } = event {
             // Nobody listens when a delivery has failed: then the pull ends too.
-            let _ = self.whole.send((*name).to_owned());
+            let _ = self.whole.send(((*name).to_owned(), (*sha256).to_owned()));
         }
         self.watch.hear(event);
     }

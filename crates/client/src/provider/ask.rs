@@ -1,5 +1,6 @@
 //! One request and its answer: who sees the credentials, and where redirects lead (CL-02, CL-04).
 
+use bytes::Bytes;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use url::Url;
@@ -18,7 +19,7 @@ pub(crate) struct Question<'a> {
     /// How the URL is named in messages.
     place: &'a str,
     headers: HeaderMap,
-    body: Option<String>,
+    body: Option<Bytes>,
     shows_credentials: bool,
 }
 
@@ -43,8 +44,8 @@ impl<'a> Question<'a> {
         self
     }
 
-    pub(crate) fn with_body(mut self, body: String) -> Self {
-        self.body = Some(body);
+    pub(crate) fn with_body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = Some(body.into());
         self
     }
 
@@ -64,7 +65,7 @@ impl DataProvider {
 
     /// Sends a request with the credentials, if the URL's origin is trusted with them; where they are refused and there are others,
     /// once more with those.
-    pub(super) async fn send(&self, question: &Question<'_>) -> Result<Response> {
+    pub(crate) async fn send(&self, question: &Question<'_>) -> Result<Response> {
         let clock = &*self.clock;
         let may_sign = question.shows_credentials && self.trusts(question.url);
         let shown = match may_sign {

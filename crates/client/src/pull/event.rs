@@ -66,6 +66,8 @@ pub enum PullEvent<'a> {
         name: &'a str,
         /// What is in it.
         kind: FileKind,
+        /// SHA-256 of its text, in lower-case hex.
+        sha256: &'a str,
         /// Its lines.
         lines: u64,
         /// Its text, in bytes.

@@ -181,9 +181,9 @@ impl Run<'_> {
     ) -> Result<Ended> {
         let mut opened = fetching.body.open(&self.pull.provider, file).await?;
         fetching.is_relinked = false;
-        let meeting = fetching.body.meet(&opened)?;
+        let meeting = fetching.body.meet(&file.name, &opened)?;
         if meeting.is_anew {
-            self.begun_anew(file, fetching, meeting.throws_away)?;
+            self.begun_anew(file, fetching, meeting.throws_away);
         }
         for message in meeting.messages {
             if sender.send(message).await.is_err() {
@@ -207,7 +207,7 @@ impl Run<'_> {
     }
 
     /// Notes that a body begins from its first byte, and throws away what was there.
-    fn begun_anew(&self, file: &Planned, fetching: &mut Fetching, throws_away: bool) -> Result<()> {
+    fn begun_anew(&self, file: &Planned, fetching: &mut Fetching, throws_away: bool) {
         if throws_away {
             let why = "it cannot be gone on with: the server gives no part of it, or it has changed";
             self.watch.hear(&PullEvent::FileAgain {
@@ -216,11 +216,6 @@ impl Run<'_> {
             });
         }
         fetching.text_told = 0;
-        held(&self.journal).note(&Record::Begun {
-            file: file.name.clone(),
-            etag: fetching.body.etag.clone(),
-            coding: fetching.body.coding,
-        })
     }
 
     fn tell_bytes(&self, file: &Planned, fetching: &mut Fetching) {
@@ -276,6 +271,10 @@ impl Run<'_> {
             }
             Ok(None) => false,
             Err(error) => {
+                let status = error.answer().map(|answer| answer.status);
+                if matches!(status, Some(404 | 410)) {
+                    self.is_gone.store(true, Ordering::Relaxed);
+                }
                 tracing::info!(%error, "links could not be made anew");
                 false
             }
@@ -312,6 +311,7 @@ impl Run<'_> {
             self.watch.hear(&PullEvent::FileDone {
                 name: &noted.name,
                 kind: noted.kind,
+                sha256: &noted.sha256,
                 lines: noted.lines,
                 bytes: noted.bytes,
             });
@@ -356,6 +356,7 @@ impl Run<'_> {
         self.watch.hear(&PullEvent::FileDone {
             name: &done.name,
             kind: done.kind,
+            sha256: &done.sha256,
             lines: done.lines,
             bytes: done.bytes,
         });
@@ -365,7 +366,12 @@ impl Run<'_> {
 
     fn missing(&self, index: usize, error: &Error) -> Result<()> {
         let file = self.planned(index);
-        let why = why(error);
+        let mut why = why(error);
+        if is_link(error) && self.is_gone.load(Ordering::Relaxed) {
+            // The next run would ask for the same in vain, for ever.
+            held(&self.journal).keep(&Record::Lost)?;
+            why = format!("{why}; the export is gone, the same command begins another");
+        }
         self.watch.hear(&PullEvent::FileFailed {
             name: &file.name,
             why: &why,

@@ -97,7 +97,14 @@ impl Past {
                 }
             }
         }
-        Ok(Self::nothing(page_folders))
+        // It tells of files that are not there any more.
+        let manifest = folder.path("manifest.json");
+        match std::fs::remove_file(&manifest) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::disk("removing", &manifest, source))
+            }
+            _ => Ok(Self::nothing(page_folders)),
+        }
     }
 
     fn nothing(page_folders: bool) -> Self {

@@ -1,6 +1,6 @@
 //! Which files a manifest has, over all its pages, and what they are called here: [`Plan`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use url::Url;
 
@@ -115,13 +115,20 @@ impl Plan {
             new: Vec::new(),
             is_news: false,
         };
-        let by_path = self.by_path(index);
+        let slots = slots(manifest);
+        let found = self.by_path(index, &slots);
+        let kept: HashSet<usize> = found.iter().flatten().copied().collect();
         self.pages[index].generation += 1;
-        for (slot, file) in slots(manifest) {
+        for ((slot, file), by_path) in slots.into_iter().zip(&found) {
             let token = manifest.requires_access_token;
-            match by_path.get(bare(&file.url)) {
-                Some(&known) if self.files[known].is_of(&slot) => self.relink(known, index, file, token),
-                _ => taken.new.extend(self.take_file(index, slot, file, token)),
+            match by_path {
+                Some(known) => {
+                    self.pages[index].places.insert(slot, *known);
+                    self.relink(*known, index, file, token);
+                }
+                None => taken
+                    .new
+                    .extend(self.take_file((index, slot), file, token, &kept)),
             }
         }
         let page_now = &mut self.pages[index];
@@ -138,15 +145,17 @@ impl Plan {
 
     /// Gives the files of a page the links that it has now. Files that are new on it are left to [`take`](Self::take).
     pub(super) fn renew(&mut self, index: usize, page: &ManifestPage) {
-        let by_path = self.by_path(index);
+        let slots = slots(&page.manifest);
+        let found = self.by_path(index, &slots);
+        let kept: HashSet<usize> = found.iter().flatten().copied().collect();
         self.pages[index].generation += 1;
         self.bytes = self.bytes + page.json.len() as u64 - self.pages[index].json.len() as u64;
         self.pages[index].json.clone_from(&page.json);
         let token = page.manifest.requires_access_token;
-        for (slot, file) in slots(&page.manifest) {
-            let by_path = by_path.get(bare(&file.url)).copied();
-            let by_path = by_path.filter(|known| self.files[*known].is_of(&slot));
-            if let Some(known) = by_path.or(self.pages[index].places.get(&slot).copied()) {
+        for ((slot, file), by_path) in slots.into_iter().zip(&found) {
+            let by_place = self.pages[index].places.get(&slot).copied();
+            let by_place = by_place.filter(|known| !kept.contains(known));
+            if let Some(known) = by_path.or(by_place) {
                 self.relink(known, index, file, token);
             }
         }
@@ -162,12 +171,14 @@ impl Plan {
 
     fn take_file(
         &mut self,
-        page: usize,
-        slot: Slot,
+        (page, slot): (usize, Slot),
         file: &ManifestFile,
         requires_access_token: bool,
+        kept: &HashSet<usize>,
     ) -> Option<usize> {
-        if let Some(&known) = self.pages[page].places.get(&slot) {
+        let by_place = self.pages[page].places.get(&slot).copied();
+        // What had the place and is elsewhere on the page now is another file.
+        if let Some(known) = by_place.filter(|known| !kept.contains(known)) {
             self.relink(known, page, file, requires_access_token);
             return None;
         }
@@ -196,8 +207,22 @@ impl Plan {
         Some(index)
     }
 
-    /// The files of a page by their URLs without query, if each has its own: a server may list them in another order when it is asked again.
-    fn by_path(&self, page: usize) -> HashMap<String, usize> {
+    /// Which files a page lists, where they are known on it by their URLs without query, if each has its own: a server may list them in
+    /// another order when it is asked again.
+    fn by_path(&self, page: usize, slots: &[(Slot, &ManifestFile)]) -> Vec<Option<usize>> {
+        let mut paths: Vec<&str> = slots.iter().map(|(_, file)| bare(&file.url)).collect();
+        paths.sort_unstable();
+        let own = paths.windows(2).all(|pair| pair[0] != pair[1]);
+        let by_path = if own { self.paths(page) } else { HashMap::new() };
+        let known = |(slot, file): &(Slot, &ManifestFile)| {
+            let known = by_path.get(bare(&file.url)).copied();
+            known.filter(|known| self.files[*known].is_of(slot))
+        };
+        slots.iter().map(known).collect()
+    }
+
+    /// The files of a page by their URLs without query; none if two share one.
+    fn paths(&self, page: usize) -> HashMap<String, usize> {
         let mut by_path = HashMap::new();
         let files = self.pages[page].places.values().copied();
         let mut files: Vec<usize> = files.collect();
@@ -306,4 +331,52 @@ fn unsigned(url: &str) -> String {
     let kept = pairs.iter().filter(|(name, _)| !is_signature(name));
     parsed.query_pairs_mut().clear().extend_pairs(kept);
     parsed.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(files: &[&str]) -> ManifestPage {
+        let files = files.iter().map(|file| {
+            serde_json::json!({ "type": "Patient", "url": format!("https://ehr.example/{file}"), "count": 1 })
+        });
+        let manifest = serde_json::json!({
+            "transactionTime": "2026-01-01T00:00:00Z",
+            "request": "https://ehr.example/$export",
+            "requiresAccessToken": false,
+            "output": files.collect::<Vec<_>>(),
+            "error": [],
+        });
+        ManifestPage::read(manifest.to_string().as_bytes(), &url()).unwrap()
+    }
+
+    fn url() -> Url {
+        Url::parse("https://ehr.example/status").unwrap()
+    }
+
+    /// Takes one page again and again; gives the files at the end.
+    fn files(pages: &[&[&str]]) -> Vec<String> {
+        let mut plan = Plan::new(false);
+        for (at, listed) in pages.iter().enumerate() {
+            let known = plan.files.len();
+            let taken = plan.take(0, &url(), &page(listed), at + 1 == pages.len());
+            assert_eq!(taken.new.len(), plan.files.len() - known);
+        }
+        let path = |file: &Planned| file.url.replace("https://ehr.example/", "");
+        plan.files.iter().map(path).collect()
+    }
+
+    #[test]
+    fn files_that_a_growing_page_puts_anywhere_are_all_taken() {
+        assert_eq!(files(&[&["b"], &["a", "b"], &["a", "b", "c"]]), ["b", "a", "c"]);
+        assert_eq!(files(&[&["b", "d"], &["a", "b", "c", "d"]]), ["b", "d", "a", "c"]);
+        assert_eq!(files(&[&["f?n=1"], &["f?n=1", "f?n=2"]]), ["f?n=1", "f?n=2"]);
+        assert_eq!(
+            files(&[&["a?sig=1"], &["a?sig=2"]]),
+            ["a?sig=2"],
+            "a link made anew"
+        );
+        assert_eq!(files(&[&["x1/a", "x1/b"], &["x2/a", "x2/b"]]), ["x2/a", "x2/b"]);
+    }
 }

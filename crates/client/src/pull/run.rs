@@ -1,7 +1,7 @@
 //! One run of a pull, from the lock to the report: [`Run`].
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ pub(super) struct Run<'a> {
     pub(super) long_lines: LongLines,
     /// Held by the one who makes links anew.
     pub(super) relinking: tokio::sync::Mutex<()>,
+    /// Whether the server knows nothing of the export any more.
+    pub(super) is_gone: AtomicBool,
     pub(super) retries: AtomicU64,
     pub(super) received: AtomicU64,
     begun: Instant,
@@ -90,6 +92,7 @@ pub(super) async fn run(pull: &Pull, watch: &dyn Watch) -> Result<PullReport> {
             gate: Gate::default(),
             long_lines: LongLines::default(),
             relinking: tokio::sync::Mutex::default(),
+            is_gone: AtomicBool::new(false),
             retries: AtomicU64::new(0),
             received: AtomicU64::new(0),
             begun,

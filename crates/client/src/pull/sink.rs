@@ -35,8 +35,8 @@ pub(super) enum Message {
     Begin { coding: Coding, from: RestartPoint },
     /// Its next bytes.
     Bytes(Bytes),
-    /// What is there is of no use.
-    Reset,
+    /// What is there is of no use: another body begins, which is noted.
+    Reset(Box<Record>),
     /// The body has ended.
     End,
 }
@@ -159,7 +159,7 @@ impl Writer {
                     self.skip = self.text.bytes.saturating_sub(from.decoded);
                 }
                 Message::Bytes(bytes) => self.push(&bytes)?,
-                Message::Reset => self.reset()?,
+                Message::Reset(begun) => self.reset(&begun)?,
                 Message::End => return self.finish(),
             }
         }
@@ -217,11 +217,22 @@ impl Writer {
         journal.note(&record)
     }
 
-    fn reset(&mut self) -> Result<()> {
+    /// Empties the file before the journal says which body begins: a crash between them must not leave the text of one body under the
+    /// ETag of another.
+    fn reset(&mut self, begun: &Record) -> Result<()> {
         let failed = |source| Error::disk("emptying", &self.path, source);
         self.out.flush().map_err(failed)?;
+        let had = self.text.bytes > 0;
         let file = self.out.get_mut();
         file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
+        if had {
+            file.sync_all().map_err(failed)?;
+        }
+        self.task
+            .journal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .note(begun)?;
         self.text = Text::new(&self.task);
         self.decoder = None;
         self.skip = 0;

@@ -1,5 +1,6 @@
 //! The body of a file, from where it was: [`Body`] knows how far it has come and whether an answer goes on there.
 
+use super::journal::Record;
 use super::plan::Planned;
 use super::sink::Message;
 use crate::decode::{Coding, RestartPoint};
@@ -47,7 +48,7 @@ impl Body {
     ///
     /// # Errors
     /// [`ErrorKind::Changed`] for a part of something else; everything is to be asked for then.
-    pub(super) fn meet(&mut self, opened: &OpenedFile) -> Result<Meeting> {
+    pub(super) fn meet(&mut self, name: &str, opened: &OpenedFile) -> Result<Meeting> {
         let is_same = self.etag.is_some() && self.etag == opened.etag && self.coding == opened.coding;
         let from = opened.from;
         if is_same && self.next == Some(from) {
@@ -68,7 +69,12 @@ impl Body {
             self.coding = opened.coding;
             meeting.is_anew = true;
             meeting.throws_away = had > 0;
-            meeting.messages.insert(0, Message::Reset);
+            let begun = Record::Begun {
+                file: name.to_owned(),
+                etag: self.etag.clone(),
+                coding: self.coding,
+            };
+            meeting.messages.insert(0, Message::Reset(Box::new(begun)));
         }
         Ok(meeting)
     }

@@ -147,3 +147,33 @@ async fn an_answer_with_another_number_of_entries_is_an_error() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol);
 }
+
+#[tokio::test]
+async fn a_token_whose_time_is_over_is_renewed_and_nothing_is_lost_cl_02() {
+    let script = [
+        status("401 Unauthorized"),
+        statuses(&["201", "201"]),
+        status("405 Method Not Allowed"),
+        status("401 Unauthorized"),
+        status("204 No Content"),
+    ];
+    let server = scripted(&script).await;
+    let given = std::sync::atomic::AtomicU32::new(0);
+    let give = move || {
+        let number = given.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(format!("token-{number}"))
+    };
+    let provider = batches(&server, BatchSettings::default()).provider().clone();
+    let provider = provider.with_given_bearers(Box::new(give));
+    let batches = Batches::new(provider, BatchSettings::default());
+    let answers = batches.send(&patients(2)).await.unwrap();
+    assert!(answers.iter().all(|answer| answer.is_done()));
+    let deleted = batches.send(&[BatchEntry::delete("Patient/p0")]).await.unwrap();
+    assert!(deleted[0].is_done());
+    let tokens = server.asked().into_iter().map(|asked| {
+        let at = asked.find("token-").expect("each request shows a token");
+        asked[at..at + 7].to_owned()
+    });
+    let tokens: Vec<String> = tokens.collect();
+    assert_eq!(tokens, ["token-0", "token-1", "token-1", "token-1", "token-2"]);
+}

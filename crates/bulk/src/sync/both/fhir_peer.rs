@@ -132,6 +132,11 @@ impl Peer for FhirPeer {
             );
             return Err(Error::new(ErrorKind::Unreachable, text));
         }
+        let errors = ["fatal", "error"].map(|severity| report.issues.get(severity).copied().unwrap_or(0));
+        if errors != [0, 0] {
+            let errors = errors[0] + errors[1];
+            tracing::warn!(server = %base, errors, "the server could not export all: what its errors are about is not synced");
+        }
         let of = |kind: FileKind| {
             let files = report.files.iter().filter(|file| file.kind == kind);
             files.map(|file| folder.join(&file.name)).collect()

@@ -99,6 +99,8 @@ impl BulkSource {
         let mut listed = Fetched::default();
         self.pull(roster, &folder.join("members"), &mut listed).await?;
         fetched.missing = listed.missing;
+        // A list that the source could not make whole says of nobody that he has left.
+        fetched.source_errors += listed.source_errors;
         let files = listed.files.clone();
         let line_bytes_max = self.settings.line_bytes_max;
         let read = tokio::task::spawn_blocking(move || read_members(&files, line_bytes_max)).await;

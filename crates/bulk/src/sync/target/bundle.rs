@@ -223,7 +223,8 @@ fn puts(line: &[u8], checker: &mut LineChecker) -> Result<Vec<Task>, String> {
 }
 
 fn deletes(line: &[u8], _: &mut LineChecker) -> Result<Vec<Task>, String> {
-    let gone = deletions(line).map_err(str::to_owned)?;
+    let mut gone = Vec::new();
+    deletions(line, &mut gone).map_err(str::to_owned)?;
     let task = |(resource_type, id): (ResourceType, String)| {
         let mut line = Vec::new();
         let parsed = Id::parse(&id);

@@ -244,10 +244,11 @@ impl Target for StoreTarget {
                     reports.refuse(b"", "the line is longer than is allowed")?;
                     continue;
                 };
-                match deletions(text) {
-                    Ok(gone) => some.extend(gone),
-                    Err(why) => reports.refuse(text, why)?,
+                let mut gone = Vec::new();
+                if let Err(why) = deletions(text, &mut gone) {
+                    reports.refuse(text, why)?;
                 }
+                some.extend(gone);
                 if some.len() >= DELETIONS_MAX {
                     applied.done += self.delete_some(&some).await?;
                     some.clear();

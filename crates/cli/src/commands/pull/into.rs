@@ -31,7 +31,7 @@ pub(super) async fn apply(data: &Path, key: &OutputKeyArgs) -> Result<FolderAppl
         ImportSettings::default(),
     ));
     let applied = applied.await.context("taking the files into the store")?;
-    std::fs::remove_dir_all(&staging).with_context(|| format!("removing {}", staging.display()))?;
+    remove(&staging).with_context(|| format!("removing {}", staging.display()))?;
     say(&format!(
         "{} resources taken into the store, {} deleted, {} lines refused{}",
         count(applied.put),
@@ -43,4 +43,14 @@ pub(super) async fn apply(data: &Path, key: &OutputKeyArgs) -> Result<FolderAppl
         }
     ));
     Ok(applied)
+}
+
+/// Removes the files of a pull. It gives up its name first, so that a half removed one is never gone on with.
+fn remove(staging: &Path) -> std::io::Result<()> {
+    let done = staging.with_extension("applied");
+    match std::fs::remove_dir_all(&done) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(source),
+        _ => std::fs::rename(staging, &done)?,
+    }
+    std::fs::remove_dir_all(&done)
 }

@@ -78,6 +78,7 @@ fn line(event: &PullEvent<'_>) -> Option<String> {
             kind,
             lines,
             bytes: size,
+            ..
         } => format!("{name}: {} {}, {}", count(*lines), noun(*kind), bytes(*size)),
         PullEvent::FileFailed {
             name,
@@ -154,6 +155,7 @@ fn object(event: &PullEvent<'_>) -> Option<Value> {
             kind,
             lines,
             bytes,
+            ..
         } => json!({ "event": "file-done", "name": name, "kind": kind, "lines": lines, "bytes": bytes }),
         PullEvent::FileFailed {
             name,
