@@ -8,8 +8,10 @@
 mod flood;
 mod limits;
 mod measure;
+mod pull;
 mod scenarios;
 mod table;
+mod whole_loop;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -43,6 +45,11 @@ struct Arguments {
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
+    if arguments.scenario.as_deref() == Some("serve") {
+        let folders = scenarios::Folders::of(&arguments.dir, arguments.resources);
+        scenarios::block_on(pull::serve(&folders))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Some(scenario) = &arguments.scenario {
         let measured = scenarios::run(scenario, &arguments.dir, arguments.resources)?;
         println!("{}", serde_json::to_string(&measured)?);

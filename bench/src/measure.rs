@@ -51,7 +51,8 @@ pub(crate) fn cpu_secs() -> Result<f64> {
     Ok(ticks as f64 / 100.0)
 }
 
-fn peak_bytes() -> Result<u64> {
+/// The most memory that was resident, in bytes.
+pub(crate) fn peak_bytes() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
     let line = status
         .lines()

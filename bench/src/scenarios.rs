@@ -3,6 +3,8 @@
 use crate::flood;
 use crate::limits;
 use crate::measure::{Measured, folder_bytes, measure};
+use crate::pull::{self, Way};
+use crate::whole_loop;
 use anyhow::{Context, Result, bail};
 use fhirhose_bulk::export::{
     EXPORT, ExportHandler, ExportResult, ExportSettings, ExportSpec, Target, submit_export,
@@ -26,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The scenarios that are measured, in an order in which each finds what it needs.
-pub(crate) const MEASURED: [&str; 12] = [
+pub(crate) const MEASURED: [&str; 14] = [
     "limit-import",
     "import",
     "limit-export",
@@ -37,6 +39,8 @@ pub(crate) const MEASURED: [&str; 12] = [
     "group",
     "cohort",
     "since",
+    "copy",
+    "pull",
     "quiet",
     "flood",
 ];
@@ -62,22 +66,29 @@ const SEED: u64 = 2026;
 const CHANGES: usize = 1_000;
 
 /// The files of one size of population.
-struct Folders {
-    population: PathBuf,
-    blocks: PathBuf,
-    store: PathBuf,
-    out: PathBuf,
+pub(crate) struct Folders {
+    pub(crate) population: PathBuf,
+    pub(crate) blocks: PathBuf,
+    pub(crate) store: PathBuf,
+    pub(crate) out: PathBuf,
+}
+
+impl Folders {
+    /// Those of a population of so many resources.
+    pub(crate) fn of(dir: &Path, resources: u64) -> Self {
+        let base = dir.join(resources.to_string());
+        Self {
+            population: base.join("population"),
+            blocks: base.join("blocks"),
+            store: base.join("store"),
+            out: base.join("out"),
+        }
+    }
 }
 
 /// Runs one scenario in this process.
 pub(crate) fn run(scenario: &str, dir: &Path, resources: u64) -> Result<Measured> {
-    let base = dir.join(resources.to_string());
-    let folders = Folders {
-        population: base.join("population"),
-        blocks: base.join("blocks"),
-        store: base.join("store"),
-        out: base.join("out"),
-    };
+    let folders = Folders::of(dir, resources);
     match scenario {
         "generate" => generate(&folders, resources),
         "limit-import" => {
@@ -111,20 +122,24 @@ pub(crate) fn run(scenario: &str, dir: &Path, resources: u64) -> Result<Measured
         }
         "cohort" => block_on(cohort(&folders)),
         "since" => block_on(since(&folders)),
+        "copy" => block_on(pull::measured(&folders, Way::Copy, dir, resources)),
+        "pull" => block_on(pull::measured(&folders, Way::Pull, dir, resources)),
+        "loop" => block_on(whole_loop::measured(&folders, dir, resources)),
         "quiet" => block_on(flood::measured(false)),
         "flood" => block_on(flood::measured(true)),
         other => bail!("there is no scenario {other}"),
     }
 }
 
-fn block_on(work: impl Future<Output = Result<Measured>>) -> Result<Measured> {
+/// Runs to the end what wants a runtime.
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
         .block_on(work)
 }
 
-fn clear(folder: &Path) -> Result<()> {
+pub(crate) fn clear(folder: &Path) -> Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
@@ -159,7 +174,7 @@ fn inputs(population: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-async fn open(folders: &Folders) -> Result<Store> {
+pub(crate) async fn open(folders: &Folders) -> Result<Store> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let folder = DataFolder::open(
         &folders.store,
@@ -170,9 +185,14 @@ async fn open(folders: &Folders) -> Result<Store> {
 }
 
 async fn import(folders: &Folders) -> Result<Measured> {
+    import_from(folders, &folders.population).await
+}
+
+/// Imports a folder into a new store.
+pub(crate) async fn import_from(folders: &Folders, population: &Path) -> Result<Measured> {
     clear(&folders.store)?;
     let store = open(folders).await?;
-    let spec = ImportSpec::of_paths([folders.population.clone()]);
+    let spec = ImportSpec::of_paths([population.to_owned()]);
     let handler = Arc::new(ImportHandler::new(store.clone(), None, ImportSettings::default()));
     let (runner, stop) = start(&store, handler)?;
     let began = (std::time::Instant::now(), measure(|| Ok((0, 0, 0)))?);
@@ -201,6 +221,12 @@ async fn export(folders: &Folders, level: ExportLevel, parameters: &[(&str, &str
     let measured = export_from(&store, folders, level, parameters).await;
     clear(&folders.out)?;
     measured
+}
+
+/// Exports everything, and leaves the files.
+pub(crate) async fn export_all(folders: &Folders) -> Result<Measured> {
+    let store = open(folders).await?;
+    export_from(&store, folders, ExportLevel::System, &[]).await
 }
 
 async fn export_from(

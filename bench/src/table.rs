@@ -130,6 +130,7 @@ fn verdicts(small: &Figures, large: Option<&Figures>) -> Vec<Verdict> {
         ),
     ];
     verdicts.extend(verdicts_on_parameters(small));
+    verdicts.extend(verdicts_on_pulls(small));
     verdicts.push(verdict_on_floods(small));
     if let Some(large) = large {
         let grown = large.peak() as f64 / small.peak() as f64;
@@ -153,6 +154,24 @@ fn verdicts(small: &Figures, large: Option<&Figures>) -> Vec<Verdict> {
         ));
     }
     verdicts
+}
+
+/// What proving each file costs a client, and the memory that it takes.
+fn verdicts_on_pulls(small: &Figures) -> Vec<Verdict> {
+    vec![
+        (
+            "pull, as a part of plain parallel GETs of the same files",
+            ratio(small.text_rate("pull"), small.text_rate("copy")),
+            0.80,
+            true,
+        ),
+        (
+            "peak memory of a pull, in MiB",
+            small.of("pull").peak_bytes as f64 / f64::from(1 << 20),
+            256.0,
+            false,
+        ),
+    ]
 }
 
 /// How much slower an ordinary client is served during a flood.
