@@ -9,11 +9,11 @@ use clap::Args;
 use fhirhose_bulk::export::{ExportResult, ExportSpec, Target, submit_export};
 use fhirhose_bulk::generate::{GROUP_DIABETES, Generated, Population, write_population};
 use fhirhose_bulk::import::{ImportSettings, ImportSpec};
-use fhirhose_client::{Downloaded, Export, Http, HttpSettings, Poll};
+use fhirhose_client::pull::{Pull, PullSettings, PulledFile, Quiet};
+use fhirhose_client::{DataProvider, ExportParameters, Http, HttpSettings};
 use fhirhose_fhir::export_request::{ExportLevel, KickOff};
 use fhirhose_fhir::id::Id;
 use fhirhose_fhir::instant::Instant;
-use fhirhose_fhir::manifest::Manifest;
 use fhirhose_jobs::{Progress, SystemEntropy};
 use fhirhose_server::audit::FolderFiles;
 use fhirhose_server::{Components, ServerSettings};
@@ -26,10 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Moment};
 use tokio::sync::oneshot;
 
-/// Between two polls when the server does not say.
-const POLL: Duration = Duration::from_secs(1);
-
-/// Generates a population, loads it, serves it, exports a Group over HTTP and proves every file
+/// Generates a population, loads it, serves it, pulls a Group over HTTP and proves every file
 ///
 /// Everything happens in one folder and on 127.0.0.1, and takes less than a minute.
 #[derive(Debug, Args)]
@@ -57,9 +54,7 @@ struct Step {
 
 /// A file of the export, as it arrived and as the store has it.
 struct Proof {
-    name: String,
-    arrived: Downloaded,
-    announced: Option<u64>,
+    arrived: PulledFile,
     whole: bool,
 }
 
@@ -76,7 +71,7 @@ impl Demo {
             ..ServerSettings::default()
         };
         let bound = fhirhose_server::bind(settings).await?;
-        let kick_off = format!("{}/Group/{GROUP_DIABETES}/$export", bound.base_url());
+        let base_url = bound.base_url().to_owned();
         let (stop, stopped) = oneshot::channel::<()>();
         let components = Components {
             store: store.clone(),
@@ -89,11 +84,11 @@ impl Demo {
             // Sent or dropped: either way the story is over.
             let _ = stopped.await;
         }));
-        let told = export_over_http(&store, &dir, &kick_off, &mut steps).await;
+        let told = pull_over_http(&store, &dir, &base_url, &mut steps).await;
         let _ = stop.send(());
         serving.await.context("serving")??;
         let proofs = told?;
-        print(&table(&steps, &proofs, &kick_off))?;
+        print(&table(&steps, &proofs, &base_url))?;
         let all_whole = proofs.iter().all(|proof| proof.whole);
         ensure!(all_whole, "a file that arrived is not what the store holds");
         say(&go_on(&dir));
@@ -168,88 +163,49 @@ async fn load_population(store: &Store, dir: &Path) -> Result<Step> {
     })
 }
 
-/// Kicks off, polls, downloads, deletes; compares every file with the store.
-async fn export_over_http(
+/// Pulls the Group over HTTP and compares every file with the store.
+async fn pull_over_http(
     store: &Store,
     dir: &Path,
-    kick_off: &str,
+    base_url: &str,
     steps: &mut Vec<Step>,
 ) -> Result<Vec<Proof>> {
     let http = Http::new(&HttpSettings::default())?;
     let began = Moment::now();
-    let export = Export::kick_off(&http, kick_off).await?;
-    let manifest = poll(&http, &export).await?;
-    let done = format!("202, polled, manifest as of {}", manifest.transaction_time);
+    let pull = Pull {
+        provider: DataProvider::new(&http, base_url)?,
+        parameters: ExportParameters::new(ExportLevel::Group(diabetes()?)),
+        folder: dir.join("download"),
+        settings: PullSettings::default(),
+    };
+    let report = pull.run(&Quiet).await?;
+    ensure!(report.is_whole(), "not every file could be had");
+    let bytes: u64 = report.files.iter().map(|file| file.bytes).sum();
     steps.push(Step {
-        what: "export",
-        done,
+        what: "pull",
+        done: format!(
+            "202, polled, {} files, {}, as of {}",
+            report.files.len(),
+            progress::bytes(bytes),
+            report.transaction_time
+        ),
         took: began.elapsed(),
     });
     let began = Moment::now();
-    let folder = dir.join("download");
-    std::fs::create_dir_all(&folder).with_context(|| format!("making folder {}", folder.display()))?;
-    let mut arrived = Vec::new();
-    for file in &manifest.output {
-        let name = file
-            .url
-            .rsplit('/')
-            .next()
-            .context("a file's URL has a last segment")?
-            .to_owned();
-        let downloaded = export.download(&http, file, &folder.join(&name), &|_| ()).await?;
-        arrived.push((name, downloaded, file.count));
-    }
-    let bytes: u64 = arrived.iter().map(|(_, downloaded, _)| downloaded.bytes).sum();
-    let done = format!("{} files, {}", arrived.len(), progress::bytes(bytes));
-    steps.push(Step {
-        what: "download",
-        done,
-        took: began.elapsed(),
-    });
-    let began = Moment::now();
-    let proofs = prove(store, dir, arrived).await?;
+    let proofs = prove(store, dir, report.files).await?;
     let done = "lines and SHA-256 of each file against the store".to_owned();
     steps.push(Step {
         what: "verify",
         done,
         took: began.elapsed(),
     });
-    export.delete(&http).await?;
     Ok(proofs)
 }
 
-async fn poll(http: &Http, export: &Export) -> Result<Manifest> {
-    let bar = Bar::pieces("export");
-    loop {
-        match export.poll(http).await? {
-            Poll::Done(manifest) => {
-                bar.clear();
-                return Ok(manifest);
-            }
-            Poll::Running {
-                progress,
-                retry_after,
-            } => {
-                bar.show(&Progress {
-                    done: 0,
-                    total: 0,
-                    note: progress.unwrap_or_default(),
-                });
-                tokio::time::sleep(retry_after.unwrap_or(POLL)).await;
-            }
-        }
-    }
-}
-
 /// Exports the same Group straight from the store, without HTTP, and compares.
-async fn prove(
-    store: &Store,
-    dir: &Path,
-    arrived: Vec<(String, Downloaded, Option<u64>)>,
-) -> Result<Vec<Proof>> {
-    let group = Id::parse(GROUP_DIABETES).context("the Group's id")?;
+async fn prove(store: &Store, dir: &Path, arrived: Vec<PulledFile>) -> Result<Vec<Proof>> {
     let now = Instant::from_micros(store.clock().now().as_micros());
-    let request = KickOff::new(ExportLevel::Group(group), now).read_query("");
+    let request = KickOff::new(ExportLevel::Group(diabetes()?), now).read_query("");
     let request = request.map_err(|outcome| anyhow::anyhow!(outcome.to_json()))?;
     let spec = ExportSpec::new(request, Target::Folder(dir.join("expected")));
     let id = submit_export(store, &spec, "demo", &SystemEntropy).await?;
@@ -258,19 +214,19 @@ async fn prove(
         expected.files.len() == arrived.len(),
         "other files arrived than the store has"
     );
-    let proofs = arrived.into_iter().map(|(name, arrived, announced)| {
-        let stored = expected.file(&name);
+    let proofs = arrived.into_iter().map(|arrived| {
+        let stored = expected.file(&arrived.name);
         let whole = stored.is_some_and(|stored| {
             stored.count == arrived.lines && stored.sha256.as_deref() == Some(arrived.sha256.as_str())
         });
-        Proof {
-            name,
-            arrived,
-            announced,
-            whole,
-        }
+        Proof { arrived, whole }
     });
     Ok(proofs.collect())
+}
+
+/// The Group that is pulled.
+fn diabetes() -> Result<Id> {
+    Id::parse(GROUP_DIABETES).context("the Group's id")
 }
 
 /// Waits for a job that the server's own runner does.
@@ -286,7 +242,7 @@ async fn result_of(store: &Store, id: fhirhose_jobs::JobId) -> Result<Vec<u8>> {
     }
 }
 
-fn table(steps: &[Step], proofs: &[Proof], kick_off: &str) -> String {
+fn table(steps: &[Step], proofs: &[Proof], base_url: &str) -> String {
     let mut text = String::from("\nstep        seconds  what happened\n");
     for step in steps {
         let _ = writeln!(
@@ -297,24 +253,20 @@ fn table(steps: &[Step], proofs: &[Proof], kick_off: &str) -> String {
             step.done
         );
     }
-    let _ = writeln!(text, "\nGET {kick_off}\n");
+    let _ = writeln!(text, "\nGET {base_url}/Group/{GROUP_DIABETES}/$export\n");
     let _ = writeln!(
         text,
-        "{:<34} {:>9} {:>9} {:>11}  {:<14} verdict",
-        "file", "announced", "lines", "bytes", "sha-256"
+        "{:<34} {:>9} {:>11}  {:<14} verdict",
+        "file", "lines", "bytes", "sha-256"
     );
-    for proof in proofs {
-        let announced = proof.announced.map(progress::count).unwrap_or_default();
-        let (lines, bytes) = (
-            progress::count(proof.arrived.lines),
-            progress::bytes(proof.arrived.bytes),
-        );
-        let verdict = if proof.whole { "whole" } else { "DIFFERS" };
-        let short = proof.arrived.sha256.get(..12).unwrap_or_default();
+    for Proof { arrived, whole } in proofs {
+        let (lines, bytes) = (progress::count(arrived.lines), progress::bytes(arrived.bytes));
+        let verdict = if *whole { "whole" } else { "DIFFERS" };
+        let short = arrived.sha256.get(..12).unwrap_or_default();
         let _ = writeln!(
             text,
-            "{:<34} {announced:>9} {lines:>9} {bytes:>11}  {short}…  {verdict}",
-            proof.name
+            "{:<34} {lines:>9} {bytes:>11}  {short}…  {verdict}",
+            arrived.name
         );
     }
     text
@@ -326,7 +278,7 @@ fn go_on(dir: &Path) -> String {
         "
 Everything is in {dir}. Go on with:
   {program} serve --data {dir}/store
-  curl -i -H 'Accept: application/fhir+json' -H 'Prefer: respond-async' 'http://127.0.0.1:8080/fhir/Group/{GROUP_DIABETES}/$export'
+  {program} pull http://127.0.0.1:8080/fhir --group {GROUP_DIABETES} --out pulled
   {program} export --data {dir}/store --out everything
   zstd -dc {dir}/store/runs/*.run | head -1        the store is plain NDJSON inside"
     )
