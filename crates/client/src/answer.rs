@@ -169,3 +169,44 @@ fn loggable(headers: &HeaderMap) -> Vec<(String, String)> {
     })
     .collect()
 }
+
+/// Sends a request, once.
+pub(crate) async fn send(request: reqwest::RequestBuilder, place: &str) -> Result<reqwest::Response> {
+    request
+        .send()
+        .await
+        .map_err(|source| Error::transport(format!("asking {place}"), source))
+}
+
+/// Reads an answer whole.
+pub(crate) async fn read_all(response: reqwest::Response, place: &str) -> Result<Vec<u8>> {
+    let (mut stream, mut body) = (response.bytes_stream(), Vec::new());
+    while let Some(chunk) = stream.next().await {
+        body.extend_from_slice(
+            &chunk.map_err(|source| Error::transport(format!("reading {place}"), source))?,
+        );
+        if body.len() > ANSWER_BYTES_MAX {
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                format!("{place}: the answer is longer than {ANSWER_BYTES_MAX} bytes"),
+            ));
+        }
+    }
+    Ok(body)
+}
+
+/// Turns an answer that is not the one hoped for into an error with the server's first issue, if it gives one.
+pub(crate) async fn refusal(response: reqwest::Response, place: &str) -> Error {
+    let status = response.status();
+    let body = read_all(response, place).await.unwrap_or_default();
+    let said = fhirhose_fhir::outcome::OperationOutcome::parse(&body).ok();
+    let said = said
+        .and_then(|outcome| outcome.issues.into_iter().next())
+        .map(|issue| format!(": {}", issue.details));
+    let busy = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+    let kind = if busy { ErrorKind::Busy } else { ErrorKind::Refused };
+    Error::new(
+        kind,
+        format!("{place} answers {status}{}", said.unwrap_or_default()),
+    )
+}

@@ -2,22 +2,25 @@
 //!
 //! [`Http`] is the connection with its limits; [`Http::fetch`] gives the bytes as they were sent, from any offset, and
 //! [`Http::fetch_small`] a whole document. What may be fetched at all says [`FetchPolicy`]. [`Operator`] looks after the
-//! jobs and clients of a fhirhose server. [`Export`] is one
-//! export on a server: [`Export::kick_off`], [`Export::poll`], [`Export::download`], [`Export::delete`].
+//! jobs and clients of a fhirhose server. [`DataProvider`] is a FHIR server as its client sees it, and
+//! [`Pull`](pull::Pull) gets an export from it into a folder, whatever happens meanwhile; [`receipt`] proves the folder later.
 //! [`TokenSource`] gets the tokens of SMART Backend Services.
-//! It does not decide how often to try again: its callers do, by [`ErrorKind`].
 //!
 //! ```no_run
 //! # async fn example() -> fhirhose_client::Result<()> {
-//! use fhirhose_client::{Export, Http, HttpSettings, Poll};
+//! use fhirhose_client::pull::{Pull, PullSettings, Quiet};
+//! use fhirhose_client::{DataProvider, ExportParameters, Http, HttpSettings};
+//! use fhirhose_fhir::export_request::ExportLevel;
 //!
-//! let http = Http::new(&HttpSettings::default())?;
-//! let export = Export::kick_off(&http, "http://127.0.0.1:8080/fhir/$export").await?;
-//! if let Poll::Done(manifest) = export.poll(&http).await? {
-//!     for file in &manifest.output {
-//!         export.download(&http, file, std::path::Path::new("Patient.ndjson"), &|_| ()).await?;
-//!     }
-//! }
+//! let http = Http::new(&HttpSettings::for_provider())?;
+//! let pull = Pull {
+//!     provider: DataProvider::new(&http, "http://127.0.0.1:8080/fhir")?,
+//!     parameters: ExportParameters::new(ExportLevel::AllPatients),
+//!     folder: "pulled".into(),
+//!     settings: PullSettings::default(),
+//! };
+//! let report = pull.run(&Quiet).await?;
+//! assert!(report.is_whole());
 //! # Ok(()) }
 //! ```
 
@@ -29,7 +32,6 @@ mod decode;
 mod delivery;
 pub mod doctor;
 mod error;
-mod export;
 mod guard;
 mod http;
 mod import_order;
@@ -53,7 +55,6 @@ pub use clock::{Clock, SystemClock};
 pub use decode::{Coding, DecodeLimits, Decoder, RestartPoint};
 pub use delivery::{Bucket, BucketSettings, Delivered, DeliveredPull, Destination};
 pub use error::{Error, ErrorKind, Result};
-pub use export::{Downloaded, Export, Poll};
 pub use guard::{Addresses, FetchPolicy, HostPattern, PlainHttp, Resolver, SystemResolver};
 pub use http::{ByteStream, Fetched, Http, HttpSettings, roots_from_pem};
 pub use import_order::ImportOrder;

@@ -7,7 +7,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder};
 use url::Url;
 
-use crate::export::{read_all, refusal, send};
+use crate::answer::{read_all, refusal, send};
 use crate::http::{Http, name, parse};
 use crate::{Error, ErrorKind, Result};
 

@@ -3,9 +3,6 @@
 use fhirhose_fhir::instant::Instant;
 use std::time::Duration;
 
-/// The longest wait that a server can ask for, unless something else is known of it.
-pub(crate) const WAIT_MAX: Duration = Duration::from_secs(300);
-
 /// Reads the header; `now` decides how far away a date is. `None` when there is none or it cannot be read.
 pub(crate) fn parse(value: Option<&str>, now: Instant, wait_max: Duration) -> Option<Duration> {
     let value = value?.trim();
@@ -26,9 +23,10 @@ mod tests {
     #[test]
     fn seconds_and_dates_are_read_and_capped() {
         let now = Instant::parse("2026-11-21T10:00:00Z").expect("an instant");
-        let parse = |value| super::parse(value, now, WAIT_MAX);
+        let wait_max = Duration::from_secs(300);
+        let parse = |value| super::parse(value, now, wait_max);
         assert_eq!(parse(Some("7")), Some(Duration::from_secs(7)));
-        assert_eq!(parse(Some("18000")), Some(WAIT_MAX));
+        assert_eq!(parse(Some("18000")), Some(wait_max));
         assert_eq!(
             parse(Some("Sat, 21 Nov 2026 10:00:30 GMT")),
             Some(Duration::from_secs(30))
