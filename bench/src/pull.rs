@@ -4,7 +4,7 @@
 //! is done: what is measured is getting its files.
 
 use crate::measure::Measured;
-use crate::scenarios::{Folders, clear, open};
+use crate::scenarios::{Folders, clear, generate, open};
 use anyhow::{Context, Result, ensure};
 use fhirhose_client::pull::{Pull, PullSettings, Quiet};
 use fhirhose_client::{DataProvider, ExportParameters, Http, HttpSettings, ManifestPage, Status};
@@ -99,7 +99,8 @@ pub(crate) async fn measured(folders: &Folders, way: Way, dir: &Path, resources:
     };
     let wall_secs = began.elapsed().as_secs_f64();
     let cpu_secs = crate::measure::cpu_secs()? - cpu_before;
-    ensure!(rows == resources, "{rows} rows came of {resources}");
+    let expected = generate(folders, resources)?.resources;
+    ensure!(rows == expected, "{rows} rows came of {expected}");
     drop(server);
     clear(&folders.out)?;
     Ok(Measured {

@@ -146,7 +146,8 @@ pub(crate) fn clear(folder: &Path) -> Result<()> {
     }
 }
 
-fn generate(folders: &Folders, resources: u64) -> Result<Measured> {
+/// Makes the population, or finds it; tells how much it came to.
+pub(crate) fn generate(folders: &Folders, resources: u64) -> Result<Measured> {
     let threads = NonZeroUsize::new(2).context("two")?;
     let done = folders.population.join("done.json");
     if let Ok(text) = std::fs::read(&done) {

@@ -2,7 +2,7 @@
 
 use crate::measure::Measured;
 use crate::pull::{Served, pulled};
-use crate::scenarios::{Folders, clear, export_all, import_from};
+use crate::scenarios::{Folders, clear, export_all, generate, import_from};
 use anyhow::{Result, ensure};
 use fhirhose_bulk::diff::{DiffReport, DiffSettings, diff_folders};
 use fhirhose_client::receipt::{ProveSettings, PulledFolder};
@@ -16,6 +16,7 @@ pub(crate) async fn measured(folders: &Folders, dir: &Path, resources: u64) -> R
     clear(&folders.out)?;
     std::fs::create_dir_all(&folders.out)?;
     let (download, again) = (folders.out.join("pulled"), folders.out.join("again"));
+    let expected = generate(folders, resources)?.resources;
     let server = Served::start(dir, resources)?;
     let bytes = pulled(&server, &download).await?;
     drop(server);
@@ -37,12 +38,12 @@ pub(crate) async fn measured(folders: &Folders, dir: &Path, resources: u64) -> R
     export_all(&second).await?;
     for (older, newer) in [(&folders.population, &download), (&download, &again)] {
         let same = compare(older, newer, &folders.out.join("difference"))?;
-        ensure!(same == resources, "{same} resources are the same of {resources}");
+        ensure!(same == expected, "{same} resources are the same of {expected}");
     }
     let peak_bytes = crate::measure::peak_bytes()?;
     clear(&folders.out)?;
     Ok(Measured {
-        resources,
+        resources: expected,
         text_bytes: bytes,
         wall_secs: began.elapsed().as_secs_f64(),
         cpu_secs: crate::measure::cpu_secs()?,
