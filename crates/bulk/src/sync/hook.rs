@@ -56,6 +56,9 @@ impl Hook {
             let problem = format!("the command that data goes through failed: {status}");
             return Err(Error::new(ErrorKind::Invalid, problem));
         }
+        // The plan names the file: what a power cut takes of it would be missed by nobody.
+        let synced = File::open(to).and_then(|output| output.sync_all());
+        synced.map_err(|source| Error::io(format!("syncing {}", to.display()), source))?;
         let mut lines = Lines::open(to, line_bytes_max)?;
         let mut passed = Passed::default();
         while lines.next_line()?.is_some() {
