@@ -91,6 +91,8 @@ enum Direction {
 struct Opened {
     side: Box<dyn ReconcileSide>,
     provider: Option<DataProvider>,
+    /// Lines that are no whole resources: what is on them is not known.
+    unusable_lines: u64,
     /// Held as long as the side is read.
     _fetched: Option<Fetched>,
 }
@@ -184,14 +186,17 @@ impl Reconcile {
             return Ok(Opened {
                 side: Box::new(StoreSide::new(store, what.to_owned()).await?),
                 provider: None,
+                unusable_lines: 0,
                 _fetched: None,
             });
         }
         if what.starts_with("http://") || what.starts_with("https://") {
             return Box::pin(server(what, types, access)).await;
         }
+        let side = folder(PathBuf::from(what)).await?;
         Ok(Opened {
-            side: Box::new(folder(PathBuf::from(what)).await?),
+            unusable_lines: side.unusable_lines(),
+            side: Box::new(side),
             provider: None,
             _fetched: None,
         })
@@ -208,6 +213,12 @@ impl Reconcile {
         let provider = to.provider.clone().ok_or_else(|| {
             usage("--repair writes to a server; a folder is pulled or loaded anew, or served by `fhirhose serve`")
         })?;
+        if self.repair_deletes && from.unusable_lines > 0 {
+            let lines = count(from.unusable_lines);
+            anyhow::bail!(
+                "{lines} lines are no whole resources: what is on them would be deleted; leave --repair-deletes out"
+            );
+        }
         let parameters = ExportParameters::new(ExportLevel::System);
         Ok(Some(Repair {
             from: &*from.side,
@@ -281,6 +292,7 @@ async fn server(base: &str, types: &[ResourceType], access: &ProviderArgs) -> Re
         return Ok(Opened {
             side: Box::new(side),
             provider: Some(provider),
+            unusable_lines: 0,
             _fetched: None,
         });
     }
@@ -300,12 +312,13 @@ async fn server(base: &str, types: &[ResourceType], access: &ProviderArgs) -> Re
     if !report.is_whole() {
         anyhow::bail!("{} files of {base} could not be had", report.missing.len());
     }
-    let side: Box<dyn ReconcileSide> = match report.files.is_empty() {
-        true => Box::new(FolderSide::default().fetched_from(base)),
-        false => Box::new(folder(fetched.0.clone()).await?.fetched_from(base)),
+    let side = match report.files.is_empty() {
+        true => FolderSide::default(),
+        false => folder(fetched.0.clone()).await?,
     };
     Ok(Opened {
-        side,
+        unusable_lines: side.unusable_lines(),
+        side: Box::new(side.fetched_from(base)),
         provider: Some(provider),
         _fetched: Some(fetched),
     })
