@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use crate::pull::{Pull, PullEvent, PullReport, Watch};
+use crate::receipt::{Asked, receipt_in};
 use crate::{Error, ErrorKind, Result};
 
 pub use bucket::{Bucket, BucketSettings};
@@ -71,9 +72,15 @@ impl DeliveredPull {
     /// As [`Pull::run`]; [`ErrorKind::OtherFolder`] where another pull's manifest is there already; what ends a delivery.
     pub async fn run(&self, watch: &dyn Watch) -> Result<Delivered> {
         let journal = Journal::open(&self.journal)?;
-        let there = self.to.read(MANIFEST).await?.map(|text| digest(&text));
+        let text = self.to.read(MANIFEST).await?;
+        let there = text.as_deref().map(digest);
         match (journal.finished(), there) {
             (Some(own), Some(there)) if own == there => {
+                if !self.is_asked_in(text.as_deref().unwrap_or_default()) {
+                    let problem =
+                        "a pull that was asked for otherwise lies there: give this one another place";
+                    return Err(Error::new(ErrorKind::OtherFolder, problem));
+                }
                 self.clear()?;
                 return Ok(Delivered::AlreadyThere);
             }
@@ -150,6 +157,22 @@ impl DeliveredPull {
                 Err(Error::new(ErrorKind::Disk, problem).caused_by(source))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Whether a manifest is of an export that was asked for as this one is. Of one that was kicked off elsewhere that is not known.
+    fn is_asked_in(&self, manifest: &[u8]) -> bool {
+        let receipt = receipt_in(manifest);
+        let told = receipt
+            .as_ref()
+            .map(|receipt| (receipt.source.as_deref(), receipt.asked.as_ref()));
+        let base = self.pull.provider.base().as_str().trim_end_matches('/');
+        match told {
+            Some((source, Some(asked))) => {
+                source.is_none_or(|source| source.trim_end_matches('/') == base)
+                    && *asked == Asked::from(&self.pull.parameters)
+            }
+            _ => true,
         }
     }
 

@@ -244,6 +244,12 @@ fn read_manifest(path: &Path) -> Result<Option<String>> {
     Ok(Some(text))
 }
 
+/// Reads the receipt in a manifest's text, without any proof; `None` if there is none that can be read.
+pub(crate) fn receipt_in(manifest: &[u8]) -> Option<Receipt> {
+    let manifest: Value = serde_json::from_slice(manifest).ok()?;
+    read_receipt(find_receipt(&manifest)?).ok()
+}
+
 fn find_receipt(manifest: &Value) -> Option<&Value> {
     match &manifest["extension"] {
         Value::Array(list) => list

@@ -18,6 +18,7 @@ mod seal;
 mod write;
 
 pub use files::FolderFile;
+pub(crate) use folder::receipt_in;
 pub use folder::{MANIFEST, PulledFolder, Standing};
 pub use head::ResourceHead;
 pub use prove::{Damage, Extra, Proof, ProveSettings, Sealed};
