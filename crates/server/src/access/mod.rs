@@ -141,13 +141,22 @@ impl Rights {
     /// # Errors
     /// 403 if not.
     pub(crate) fn check_import(&self) -> Result<(), Problem> {
-        if self.grant.is_held_to_groups() {
-            return Err(held());
-        }
+        self.check_not_held()?;
         let writing = Actions::CREATE.with(Actions::UPDATE);
         match self.grant.has(NamedScope::BulkImport) || self.grant.scopes.allows_every(writing) {
             true => Ok(()),
             false => Err(forbidden(&needs(NamedScope::BulkImport.text()))),
+        }
+    }
+
+    /// Checks that the client is not held to its Groups, whatever it asks for.
+    ///
+    /// # Errors
+    /// 403 if it is.
+    pub(crate) fn check_not_held(&self) -> Result<(), Problem> {
+        match self.grant.is_held_to_groups() {
+            true => Err(held()),
+            false => Ok(()),
         }
     }
 

@@ -15,6 +15,8 @@ use crate::rest::digest::{DigestRequest, digest as make};
 /// Answers 200 with a Parameters resource.
 pub(super) async fn digest(call: Call) -> Answer {
     call.check_accept()?;
+    // Before anything is said of the parameters.
+    call.rights().check_not_held()?;
     let given = call.parameters()?.into_iter();
     let request = read(given.map(|(_, name, value)| (name, value)))?;
     call.rights()
