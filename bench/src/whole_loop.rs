@@ -17,6 +17,8 @@ pub(crate) async fn measured(folders: &Folders, dir: &Path, resources: u64) -> R
     std::fs::create_dir_all(&folders.out)?;
     let (download, again) = (folders.out.join("pulled"), folders.out.join("again"));
     let expected = generate(folders, resources)?.resources;
+    // Other scenarios have changed the store.
+    import_from(folders, &folders.population).await?;
     let server = Served::start(dir, resources)?;
     let bytes = pulled(&server, &download).await?;
     drop(server);
