@@ -191,7 +191,11 @@ fn list_folder(input: &InputSpec, folder: &Path) -> Result<Vec<InputSpec>> {
     Ok(files.collect())
 }
 
+/// Whether a file in a folder is one of resources: pulls leave their log beside them.
 fn is_ndjson_name(name: &str) -> bool {
+    if name.starts_with("log.") {
+        return false;
+    }
     let name = name
         .strip_suffix(".gz")
         .or_else(|| name.strip_suffix(".zst"))

@@ -236,6 +236,8 @@ async fn a_folder_stands_for_its_ndjson_files_by_name() {
     write_lines(folder.path(), "b.ndjson", &patient("b"));
     write_lines(folder.path(), "a.ndjson.gz", &patient("a"));
     write_lines(folder.path(), "notes.txt", &patient("c"));
+    // What a pull has written of itself.
+    write_lines(folder.path(), "log.ndjson", &[r#"{"eventId":"kickoff"}"#]);
     std::fs::create_dir(folder.path().join("deeper.ndjson")).unwrap();
     let bench = Bench::in_memory();
     let input = InputSpec {
