@@ -12,7 +12,7 @@ pub(crate) const LOOK: Duration = Duration::from_millis(2);
 const POLL: Duration = Duration::from_millis(100);
 
 /// After this long what did not come is taken not to come: much longer than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Looks until there is something, and fails when it does not come.
 pub(crate) fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {

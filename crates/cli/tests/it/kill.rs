@@ -9,7 +9,7 @@
     reason = "a run that fails is repeated by the seed that it printed"
 )]
 
-use crate::http::{LOOK, eventually, exchange, free_port, get, wait_for_health};
+use crate::http::{LOOK, PATIENCE, eventually, exchange, free_port, get, wait_for_health};
 use crate::sample::{assert_same, exported, fhirhose, succeed, write_population};
 use fhirhose_bulk::import::ImportResult;
 use fhirhose_client::{DataProvider, ExportParameters, Http, HttpSettings, Status};
@@ -258,8 +258,9 @@ impl Kills {
     }
 }
 
-/// Waits for the process to end, until the deadline if there is one.
+/// Waits for the process to end, until the deadline; without one it must end.
 fn wait_until(child: &mut Child, deadline: Option<Instant>) -> Option<ExitStatus> {
+    let began = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return Some(status);
@@ -267,6 +268,7 @@ fn wait_until(child: &mut Child, deadline: Option<Instant>) -> Option<ExitStatus
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return None;
         }
+        assert!(began.elapsed() < PATIENCE, "it has not ended in {PATIENCE:?}");
         std::thread::sleep(LOOK);
     }
 }
@@ -506,7 +508,7 @@ impl Server<'_> {
     ) -> Value {
         let (mut left, began, hit_before) = (*span, Instant::now(), kills.hit);
         loop {
-            let deadline = kills.next(&mut left);
+            let (deadline, started) = (kills.next(&mut left), Instant::now());
             loop {
                 if let Some(answer) = self.poll(status) {
                     kills.missed += u64::from(deadline.is_some());
@@ -518,6 +520,8 @@ impl Server<'_> {
                 if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                     break;
                 }
+                let is_patient = started.elapsed() < PATIENCE;
+                assert!(is_patient, "the job is not done after {PATIENCE:?}");
                 std::thread::sleep(LOOK);
             }
             kills.kill(child);
