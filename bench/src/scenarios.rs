@@ -195,13 +195,13 @@ pub(crate) async fn import_from(folders: &Folders, population: &Path) -> Result<
     let store = open(folders).await?;
     let spec = ImportSpec::of_paths([population.to_owned()]);
     let handler = Arc::new(ImportHandler::new(store.clone(), None, ImportSettings::default()));
-    let (runner, stop) = start(&store, handler)?;
-    let began = (std::time::Instant::now(), measure(|| Ok((0, 0, 0)))?);
+    let running = Running::start(&store, handler)?;
+    let began = std::time::Instant::now();
     let id = submit_import(&store, spec, "", &SystemEntropy).await?;
-    runner.signal();
+    running.wake.signal();
     let result = ImportResult::parse(&finished(&store, id, IMPORT).await?)?;
-    let wall_secs = began.0.elapsed().as_secs_f64();
-    stop.send(()).ok();
+    let wall_secs = began.elapsed().as_secs_f64();
+    running.end().await?;
     let counts = result.counts();
     anyhow::ensure!(
         result.is_clean() && counts.updated == 0,
@@ -241,13 +241,13 @@ async fn export_from(
     let request = request.map_err(|outcome| anyhow::anyhow!(outcome.to_json()))?;
     let spec = ExportSpec::new(request, Target::Folder(folders.out.clone()));
     let handler = Arc::new(ExportHandler::new(store.clone(), ExportSettings::default()));
-    let (wake, stop) = start(store, handler)?;
+    let running = Running::start(store, handler)?;
     let began = std::time::Instant::now();
     let id = submit_export(store, &spec, "", &SystemEntropy).await?;
-    wake.signal();
+    running.wake.signal();
     let result = ExportResult::parse(&finished(store, id, EXPORT).await?)?;
     let wall_secs = began.elapsed().as_secs_f64();
-    stop.send(()).ok();
+    running.end().await?;
     let rows = result.files.iter().map(|file| file.count).sum();
     let bytes = result.files.iter().map(|file| file.bytes).sum();
     // Opening the store has cleared away what the import's last merges left: this is what it takes at rest.
@@ -360,27 +360,39 @@ fn closing(line: &str) -> usize {
     line.len() - line.trim_end_matches('}').len()
 }
 
-fn start(
-    store: &Store,
-    handler: Arc<dyn Handler>,
-) -> Result<(fhirhose_jobs::Wake, tokio::sync::oneshot::Sender<()>)> {
-    let lanes = vec![Lane {
-        kinds: vec![handler.kind().to_owned()],
-        parallel: 1,
-        turns: Turns::Never,
-    }];
-    let settings = RunnerSettings {
-        leftover: Leftover::TakeOver,
-        ..RunnerSettings::new("bench", lanes)
-    };
-    let jobs: Arc<dyn JobStore> = store.catalog().clone();
-    let runner = Runner::new(jobs, store.clock().clone(), vec![handler], settings)?;
-    let wake = runner.wake();
-    let (stop, stopped) = tokio::sync::oneshot::channel();
-    tokio::spawn(runner.run(async move {
-        let _ = stopped.await;
-    }));
-    Ok((wake, stop))
+/// A runner of jobs of one kind.
+struct Running {
+    wake: fhirhose_jobs::Wake,
+    stop: tokio::sync::oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<Result<(), fhirhose_jobs::Error>>,
+}
+
+impl Running {
+    fn start(store: &Store, handler: Arc<dyn Handler>) -> Result<Self> {
+        let lanes = vec![Lane {
+            kinds: vec![handler.kind().to_owned()],
+            parallel: 1,
+            turns: Turns::Never,
+        }];
+        let settings = RunnerSettings {
+            leftover: Leftover::TakeOver,
+            ..RunnerSettings::new("bench", lanes)
+        };
+        let jobs: Arc<dyn JobStore> = store.catalog().clone();
+        let runner = Runner::new(jobs, store.clock().clone(), vec![handler], settings)?;
+        let wake = runner.wake();
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let task = tokio::spawn(runner.run(async move {
+            let _ = stopped.await;
+        }));
+        Ok(Self { wake, stop, task })
+    }
+
+    /// Ends it, so that it holds the store no longer.
+    async fn end(self) -> Result<()> {
+        self.stop.send(()).ok();
+        Ok(self.task.await??)
+    }
 }
 
 async fn finished(store: &Store, id: JobId, kind: &str) -> Result<Vec<u8>> {
