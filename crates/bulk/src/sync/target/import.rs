@@ -119,8 +119,14 @@ impl Target for ImportTarget {
         if refused > 0 {
             keep(&report, reports.folder())?;
         }
-        durable::remove(&self.shared)?;
         let lines: u64 = files.iter().map(|file| file.lines).sum();
+        if is_cut_short(&report, lines) {
+            // With it the same report would be read for ever.
+            durable::remove(&self.journal())?;
+            let problem = "the server could not read a file of the round to its end";
+            return Err(Error::new(ErrorKind::Storage, problem));
+        }
+        durable::remove(&self.shared)?;
         Ok(Applied {
             done: lines.saturating_sub(refused),
             refused,
@@ -134,11 +140,27 @@ impl Target for ImportTarget {
 
 /// How many lines the server says it has not taken.
 fn refused(report: &Value) -> u64 {
-    let errors = report["error"].as_array().map(Vec::as_slice).unwrap_or_default();
-    errors
+    items(report, "error")
         .iter()
         .map(|error| error["count"].as_u64().unwrap_or(1))
         .sum()
+}
+
+/// Whether the server has not seen all lines: an error is of a file and of no line in it, or it speaks of fewer lines than there are.
+fn is_cut_short(report: &Value, lines: u64) -> bool {
+    let mut errors = items(report, "error")
+        .iter()
+        .flat_map(|item| items(item, "errors"));
+    if errors.any(|error| error["lineNumber"].is_null()) {
+        return true;
+    }
+    let output = items(report, "output");
+    let taken: Option<u64> = output.iter().map(|item| item["count"].as_u64()).sum();
+    !output.is_empty() && taken.is_some_and(|taken| taken + refused(report) < lines)
+}
+
+fn items<'a>(of: &'a Value, list: &str) -> &'a [Value] {
+    of[list].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 fn keep(report: &Value, folder: &Path) -> Result<()> {

@@ -8,3 +8,4 @@ mod ends_equal;
 mod fixture;
 mod folders;
 mod rounds;
+mod servers;
