@@ -137,16 +137,16 @@ impl BulkSource {
             folder: folder.to_owned(),
             settings: self.settings.clone(),
         };
-        let report = match pull.run(&*self.watch).await {
-            Ok(report) => report,
-            Err(error) => {
-                // The same pull would ask for the same lost export again and again.
-                if is_lost(&error) {
-                    durable::remove(folder)?;
-                }
-                return Err(error.into());
-            }
-        };
+        let mut ran = Box::pin(pull.run(&*self.watch)).await;
+        if ran
+            .as_ref()
+            .is_err_and(|error| error.kind() == Below::OtherFolder)
+        {
+            // The round began with other parameters, such as some that the server has refused: what came of them is of no use.
+            durable::remove(folder)?;
+            ran = Box::pin(pull.run(&*self.watch)).await;
+        }
+        let report = ran?;
         for file in &report.files {
             let path = folder.join(&file.name);
             match file.kind {
@@ -162,16 +162,6 @@ impl BulkSource {
         }
         Ok(report)
     }
-}
-
-/// Whether the server says that the export has failed or is not there (any more). That it does not know who asks is another matter.
-fn is_lost(error: &fhirhose_client::Error) -> bool {
-    let passes = matches!(
-        error.kind(),
-        Below::Unreachable | Below::Busy | Below::Disk | Below::Forbidden
-    );
-    let status = error.answer().map(|answer| answer.status);
-    !passes && status.is_some_and(|status| status >= 400 && !matches!(status, 401 | 403 | 429))
 }
 
 /// The ids of all Patients.
