@@ -1,7 +1,7 @@
 //! Small files that are whole or as before, whatever happens: written beside, synced, renamed, and the folder synced.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -27,6 +27,16 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     file.sync_all().map_err(failed)?;
     std::fs::rename(&partial, path).map_err(failed)?;
     sync_parent(path)
+}
+
+/// Adds to a file that is open and has this length, durably. What a write has left behind it that failed is cut off first.
+pub(super) fn append(file: &mut File, length: u64, bytes: &[u8]) -> std::io::Result<()> {
+    if file.metadata()?.len() != length {
+        file.set_len(length)?;
+    }
+    file.seek(SeekFrom::Start(length))?;
+    file.write_all(bytes)?;
+    file.sync_data()
 }
 
 /// Makes what was created, renamed or removed beside this path durable.

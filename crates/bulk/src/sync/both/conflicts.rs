@@ -3,13 +3,14 @@
 //! A line is on disk before anything is written over, so nothing that is overwritten is lost. After a crash a line can come twice.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use fhirhose_fhir::instant::Instant;
 use serde::{Deserialize, Serialize};
 
+use super::super::durable;
 use super::merge::{Conflict, ConflictKind, ConflictPolicy, Now, Pair, Side};
 use crate::{Error, ErrorKind, Result};
 
@@ -104,7 +105,6 @@ impl ConflictLog {
             let mut file = options.open(&path)?;
             let bytes = whole(&mut file)?;
             file.set_len(bytes)?;
-            file.seek(SeekFrom::End(0))?;
             Ok((file, bytes))
         };
         let (file, bytes) = open()
@@ -138,7 +138,7 @@ impl ConflictLog {
             );
             return Err(Error::new(ErrorKind::DiskFull, text));
         }
-        let written = self.file.write_all(&text).and_then(|()| self.file.sync_data());
+        let written = durable::append(&mut self.file, self.bytes, &text);
         written.map_err(|source| Error::io(format!("writing {}", self.path.display()), source))?;
         self.bytes += text.len() as u64;
         Ok(())

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fhirhose_fhir::content_hash::ContentHash;
 
+use super::super::durable;
 use super::merge::{Known, Pair, Side};
 use super::record::{Carried, FORMAT, Hex, Record};
 use crate::{Error, ErrorKind, Result};
@@ -188,7 +189,6 @@ impl Ledger {
             }
         }
         self.file.set_len(self.bytes)?;
-        self.file.seek(SeekFrom::End(0))?;
         Ok(())
     }
 
@@ -245,7 +245,7 @@ impl Ledger {
         }
         let mut text = Vec::new();
         records.iter().for_each(|record| record.write(&mut text));
-        let written = self.file.write_all(&text).and_then(|()| self.file.sync_data());
+        let written = durable::append(&mut self.file, self.bytes, &text);
         written.map_err(|source| self.failed("writing", source))?;
         self.bytes += text.len() as u64;
         records.iter().cloned().for_each(|record| self.take(record));

@@ -124,3 +124,35 @@ async fn an_edit_that_makes_held_sides_equal_ends_the_conflict() {
     let report = both.round().await.expect("a round");
     assert_eq!((report.held, report.agreed, report.is_whole()), (0, 1, true));
 }
+
+#[tokio::test]
+async fn what_a_failed_write_has_left_is_cut_off_before_the_next() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = world();
+    let mut both = open(folder.path(), &world, ConflictPolicy::Newest).expect("a new state");
+    both.round().await.expect("a round");
+    let files = ["ledger", "conflicts.ndjson"].map(|name| folder.path().join(name));
+    for path in &files {
+        let mut text = std::fs::read(path).expect("a file");
+        text.extend(vec![b'x'; 200_000]);
+        std::fs::write(path, text).expect("a file with a torn end");
+    }
+    for (side, text) in [(Side::Source, "ours"), (Side::Target, "theirs")] {
+        lock(&world).user(side, "Basic/b1", Some(text));
+    }
+    let report = both.round().await.expect("a round");
+    assert_eq!(report.conflicts.values().sum::<u64>(), 1);
+    drop(both);
+    assert_eq!(
+        Ledger::open_existing(folder.path())
+            .expect("a whole ledger")
+            .round(),
+        2
+    );
+    let conflicts = std::fs::read_to_string(&files[1]).expect("a report");
+    assert_eq!(conflicts.lines().count(), 1);
+    assert!(
+        conflicts.starts_with('{') && conflicts.ends_with("}\n"),
+        "no torn line"
+    );
+}
