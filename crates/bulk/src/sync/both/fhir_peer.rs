@@ -115,6 +115,8 @@ impl Peer for FhirPeer {
     async fn changes(&self, since: Option<&str>, folder: &Path) -> Result<Changes> {
         let provider = self.batches.provider();
         let mut parameters = self.parameters.clone();
+        // Of a server without `_since` everything is pulled; what is known already counts as an echo.
+        let since = since.filter(|_| !provider.quirks().no_since);
         parameters.since = since.map(str::to_owned);
         let pull = Pull {
             provider: provider.clone(),

@@ -2,4 +2,5 @@
 
 mod loops;
 mod mock;
+mod peer;
 mod state;
