@@ -14,7 +14,8 @@ use fhirhose_fhir::resource_type::ResourceType;
 use super::gather::{Gathered, Gatherer, Listing};
 use super::side::ReconcileSide;
 use super::tree::Ask;
-use crate::sync::both::{LineReader, each_deletion, each_line};
+use crate::sync::both::{LineReader, each_line};
+use crate::sync::each_deletion;
 use crate::{Error, ErrorKind, Result};
 
 /// Limits of a folder.

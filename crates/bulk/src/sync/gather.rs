@@ -13,6 +13,7 @@ use fhirhose_fhir::line::{CheckedLine, Glancer, LineChecker, LineLimits};
 use fhirhose_fhir::resource_type::ResourceType;
 use serde::Deserialize;
 
+use super::deletions::deletions;
 use super::filter::LocalFilter;
 use super::lines::{Line, Lines};
 use super::records::{Sorted, Sorter};
@@ -289,75 +290,4 @@ fn last_updated(checked: &CheckedLine<'_>, line: &[u8]) -> Option<Instant> {
     }
     let meta: Meta = serde_json::from_slice(checked.meta.text(line)?).ok()?;
     Instant::parse(&meta.last_updated?).ok()
-}
-
-#[derive(Deserialize)]
-struct Bundle {
-    #[serde(default)]
-    entry: Vec<BundleEntry>,
-}
-
-#[derive(Deserialize)]
-struct BundleEntry {
-    request: Option<BundleRequest>,
-}
-
-#[derive(Deserialize)]
-struct BundleRequest {
-    #[serde(default)]
-    method: String,
-    #[serde(default)]
-    url: String,
-}
-
-/// Adds the resources that a line of a `deleted` file names (M-31). An entry that cannot be used does not hide the others.
-///
-/// # Errors
-/// What is wrong with the line, or with the first such entry.
-pub(super) fn deletions(line: &[u8], gone: &mut Vec<(ResourceType, String)>) -> Result<(), &'static str> {
-    let bundle: Bundle = serde_json::from_slice(line).map_err(|_| "the line is no Bundle")?;
-    let mut read = Ok(());
-    for entry in bundle.entry {
-        match deletion(entry) {
-            Ok(named) => gone.push(named),
-            Err(why) => read = read.and(Err(why)),
-        }
-    }
-    read
-}
-
-fn deletion(entry: BundleEntry) -> Result<(ResourceType, String), &'static str> {
-    let request = entry.request.ok_or("an entry of the Bundle has no request")?;
-    if request.method != "DELETE" {
-        return Err("an entry of the Bundle is no deletion");
-    }
-    let mut parts = request.url.trim_end_matches('/').rsplit('/');
-    let (id, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let resource_type = ResourceType::parse(name).ok_or("an entry names no type of FHIR R4")?;
-    if !is_valid_id(id.as_bytes()) {
-        return Err("an entry names no id");
-    }
-    Ok((resource_type, id.to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_entry_that_cannot_be_used_does_not_hide_the_other_deletions_cl_11() {
-        let entry = |url: &str| format!(r#"{{"request":{{"method":"DELETE","url":"{url}"}}}}"#);
-        let entries = [
-            entry("Patient/a"),
-            entry("Robot/b"),
-            "{}".to_owned(),
-            entry("http://ehr/fhir/Observation/c"),
-        ];
-        let line = format!(r#"{{"resourceType":"Bundle","entry":[{}]}}"#, entries.join(","));
-        let mut gone = Vec::new();
-        let read = deletions(line.as_bytes(), &mut gone);
-        assert_eq!(read, Err("an entry names no type of FHIR R4"));
-        let keys = gone.iter().map(|(name, id)| format!("{}/{id}", name.name()));
-        assert_eq!(keys.collect::<Vec<_>>(), ["Patient/a", "Observation/c"]);
-    }
 }

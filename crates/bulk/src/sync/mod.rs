@@ -12,6 +12,7 @@
 mod apply;
 pub mod both;
 mod daemon;
+mod deletions;
 mod durable;
 mod filter;
 mod gather;
@@ -32,6 +33,7 @@ mod target;
 
 pub use apply::{FolderApplied, apply_folder_to_store};
 pub use daemon::{Daemon, Ended, Heard};
+pub(crate) use deletions::each_deletion;
 pub use filter::LocalFilter;
 pub use hook::Hook;
 pub use metrics::render_metrics;

@@ -20,4 +20,4 @@ pub use peer::{Changes, Peer, Write, Written};
 pub use record::Carried;
 pub use report::{BothReport, ConflictGroup};
 pub use round::{Both, BothSettings};
-pub(crate) use told::{LineReader, each_deletion, each_line};
+pub(crate) use told::{LineReader, each_line};

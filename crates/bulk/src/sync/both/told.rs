@@ -10,6 +10,7 @@ use fhirhose_fhir::id::is_valid_id;
 use fhirhose_fhir::instant::Instant;
 use serde::Deserialize;
 
+use super::super::deletions::{each_deletion, is_type};
 use super::merge::{Now, Present};
 use super::peer::Changes;
 use crate::{Error, ErrorKind, Result};
@@ -58,23 +59,6 @@ struct Tag {
     code: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Deletions {
-    #[serde(default)]
-    entry: Vec<DeletionEntry>,
-}
-
-#[derive(Deserialize)]
-struct DeletionEntry {
-    request: DeletionRequest,
-}
-
-#[derive(Deserialize)]
-struct DeletionRequest {
-    method: String,
-    url: String,
-}
-
 /// Hashes texts and reads their heads.
 #[derive(Default)]
 pub(crate) struct LineReader {
@@ -101,10 +85,6 @@ impl LineReader {
         };
         Some((format!("{}/{}", head.resource_type, head.id), present))
     }
-}
-
-fn is_type(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
 impl Told {
@@ -218,23 +198,6 @@ impl Told {
             }
         }
     }
-}
-
-/// Gives the name of each deletion of a Bundle; says how many entries, or lines, are none.
-pub(crate) fn each_deletion(line: &[u8], take: &mut dyn FnMut(&str)) -> u64 {
-    let Ok(bundle) = serde_json::from_slice::<Deletions>(line) else {
-        return 1;
-    };
-    let mut refused = 0;
-    for DeletionEntry { request } in bundle.entry {
-        let name = request.url.split_once('/');
-        let is_name = name.is_some_and(|(kind, id)| is_type(kind) && is_valid_id(id.as_bytes()));
-        match request.method == "DELETE" && is_name {
-            true => take(&request.url),
-            false => refused += 1,
-        }
-    }
-    refused
 }
 
 fn too_many(names_max: usize) -> Error {

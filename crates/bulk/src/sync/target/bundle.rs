@@ -10,8 +10,8 @@ use fhirhose_fhir::id::Id;
 use fhirhose_fhir::line::{LineChecker, LineLimits};
 use fhirhose_fhir::resource_type::ResourceType;
 
+use super::super::deletions::deletions;
 use super::super::durable;
-use super::super::gather::deletions;
 use super::super::lines::{Line, Lines};
 use super::super::records::{flush, write_line};
 use super::super::reports::Reports;

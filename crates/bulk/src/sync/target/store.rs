@@ -19,8 +19,8 @@ use futures::StreamExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use super::super::deletions::deletions;
 use super::super::durable;
-use super::super::gather::deletions;
 use super::super::lines::{Line, Lines};
 use super::super::reports::Reports;
 use super::{Applied, ChangeFile, Target};
