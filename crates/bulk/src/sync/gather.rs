@@ -70,11 +70,17 @@ pub(super) struct Record {
     /// `meta.lastUpdated` in microseconds since 1970; the least number where there is none.
     pub(super) updated: i64,
     pub(super) ordinal: u64,
+    /// As in an [`Entry`](super::ledger::Entry).
     pub(super) hash: String,
     pub(super) owners: String,
 }
 
 impl Record {
+    /// Whether its text is an incomplete one (CL-15), also where the filter does not let it through.
+    pub(super) fn is_subsetted(&self) -> bool {
+        self.hash.starts_with('s')
+    }
+
     pub(super) fn parse(line: &[u8]) -> Result<Self> {
         let broken = || Error::new(ErrorKind::Corrupt, "a record of a round cannot be read");
         let text = std::str::from_utf8(line).map_err(|source| broken().with_source(source))?;

@@ -116,7 +116,7 @@ impl Said {
             Kind::Refused => self.refused = true,
             kind => {
                 self.pending |= kind == Kind::Pending;
-                let rank = |record: &Record| (record.kind != Kind::Subsetted, record.updated, record.ordinal);
+                let rank = |record: &Record| (!record.is_subsetted(), record.updated, record.ordinal);
                 if self.best.as_ref().is_none_or(|best| rank(best) < rank(&record)) {
                     self.best = Some(record);
                 }
@@ -142,9 +142,12 @@ fn decide(said: &Said, entry: Option<&Entry>, terms: &Terms) -> Decision {
         return entry.map_or(Decision::Leave(Left::NotBrought), |entry| unseen(entry, terms));
     };
     match (best.kind, entry) {
+        // Of an incomplete text nobody knows whether the filter would let the whole one through.
+        (Kind::Filtered | Kind::Subsetted, Some(entry)) if best.is_subsetted() && !entry.is_subsetted() => {
+            Decision::Leave(Left::Subsetted)
+        }
         (Kind::Filtered, Some(_)) => Decision::Withdraw,
         (Kind::Filtered, None) => Decision::Leave(Left::Filtered),
-        (Kind::Subsetted, Some(entry)) if !entry.is_subsetted() => Decision::Leave(Left::Subsetted),
         _ if said.pending => Decision::Put,
         (_, Some(entry)) if entry.hash == best.hash && !terms.resends => Decision::Same,
         _ => Decision::Put,
@@ -433,6 +436,21 @@ mod tests {
         said.hear(record(Kind::Taken, 1, 0));
         said.hear(incomplete);
         assert_eq!(said.best.unwrap().kind, Kind::Taken);
+    }
+
+    #[test]
+    fn an_incomplete_text_that_the_filter_refuses_withdraws_nothing_complete_cl_15() {
+        let terms = Terms::default();
+        let incomplete = Record {
+            hash: "s9".to_owned(),
+            ..record(Kind::Filtered, 9, 1)
+        };
+        let leave = Decision::Leave(Left::Subsetted);
+        check(vec![incomplete.clone()], Some("1"), &terms, leave);
+        check(vec![incomplete.clone()], Some("s1"), &terms, Decision::Withdraw);
+        // A complete text beside it counts, though it is older.
+        let complete = record(Kind::Taken, 2, 0);
+        check(vec![complete, incomplete], Some("1"), &terms, Decision::Put);
     }
 
     #[test]
