@@ -61,7 +61,7 @@ impl Sorter {
             while let Some(line) = merged.next_line()? {
                 write_line(&mut out, &line, &path)?;
             }
-            flush(out, &path)?;
+            flush_scratch(out, &path)?;
             for part in &some {
                 durable::remove(part)?;
             }
@@ -88,7 +88,7 @@ impl Sorter {
         for (start, end) in spans {
             write_line(&mut out, &self.text[start..end], &path)?;
         }
-        flush(out, &path)?;
+        flush_scratch(out, &path)?;
         self.made += 1;
         self.parts.push(path);
         self.text.clear();
@@ -159,9 +159,15 @@ pub(super) fn write_line(out: &mut impl Write, line: &[u8], path: &Path) -> Resu
     written.map_err(|source| Error::io(format!("writing {}", path.display()), source))
 }
 
-/// Ends a file that was written through a buffer.
+/// Ends a file that was written through a buffer, durably.
 pub(super) fn flush(mut out: BufWriter<File>, path: &Path) -> Result<()> {
     let flushed = out.flush().and_then(|()| out.get_ref().sync_all());
+    flushed.map_err(|source| Error::io(format!("writing {}", path.display()), source))
+}
+
+/// Ends a file that no later process reads.
+pub(super) fn flush_scratch(mut out: BufWriter<File>, path: &Path) -> Result<()> {
+    let flushed = out.flush();
     flushed.map_err(|source| Error::io(format!("writing {}", path.display()), source))
 }
 

@@ -13,7 +13,7 @@ use fhirhose_fhir::resource_type::ResourceType;
 use super::super::deletions::deletions;
 use super::super::durable;
 use super::super::lines::{Line, Lines};
-use super::super::records::{flush, write_line};
+use super::super::records::{flush_scratch, write_line};
 use super::super::reports::Reports;
 use super::{Applied, ChangeFile, Target};
 use crate::{Error, ErrorKind, Result};
@@ -178,8 +178,8 @@ impl Again {
     }
 
     fn finish(self) -> Result<u64> {
-        flush(self.lines, &self.path)?;
-        flush(self.reasons, &self.path)?;
+        flush_scratch(self.lines, &self.path)?;
+        flush_scratch(self.reasons, &self.path)?;
         Ok(self.count)
     }
 }
