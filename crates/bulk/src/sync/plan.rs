@@ -94,6 +94,7 @@ impl Planning<'_> {
         }
         plan.delete
             .extend(self.deletions(&deletions, &apply, &mut plan.dropped)?);
+        durable::sync_parent(&deletions)?;
         Ok(plan)
     }
 

@@ -78,6 +78,19 @@ impl Reports {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).refused
     }
 
+    /// Makes what was told durable: a later step may read it after a crash.
+    pub(super) fn sync(&self) -> Result<()> {
+        for path in [self.lines_path(), self.outcomes_path()] {
+            let synced = match File::open(&path) {
+                Err(source) if source.kind() == std::io::ErrorKind::NotFound => continue,
+                opened => opened.and_then(|file| file.sync_all()),
+            };
+            synced.map_err(|source| Error::io(format!("syncing {}", path.display()), source))?;
+            durable::sync_parent(&path)?;
+        }
+        Ok(())
+    }
+
     /// Where the lines are that a step refused, if it refused any.
     pub(super) fn lines_of(folder: &Path, name: &str) -> PathBuf {
         folder.join(format!("{name}.refused.ndjson"))

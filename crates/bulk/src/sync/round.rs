@@ -257,6 +257,7 @@ impl Sync {
         if under_way.step == Step::Put {
             let put = Reports::begin(&reports, "put", refused_max)?;
             under_way.refused = self.target.put(&planned.plan.put, &put).await?.refused;
+            put.sync()?;
             self.step(state, &mut under_way, Step::Delete)?;
         }
         guide.reached(Point::Put)?;

@@ -109,6 +109,7 @@ impl ConflictLog {
         };
         let (file, bytes) = open()
             .map_err(|source: std::io::Error| Error::io(format!("opening {}", path.display()), source))?;
+        durable::sync_parent(&path)?;
         Ok(Self {
             path,
             file,

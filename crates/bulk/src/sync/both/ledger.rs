@@ -144,6 +144,7 @@ impl Ledger {
             .truncate(false)
             .mode(0o600);
         let file = options.open(folder.join(FILE)).map_err(failed)?;
+        durable::sync_parent(&folder.join(FILE))?;
         let mut ledger = Self {
             folder: folder.to_owned(),
             file,
