@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use fhirhose_client::doctor::{Check, Diagnosis, Doctor, DoctorSettings, Exports, Outlook, Verdict};
-use fhirhose_client::testing::{
-    EhrSettings, FaultyEhr, FileCoding, Host, Manner, RetryAfter, SimulatedClock, SourceFile,
-};
+use fhirhose_client::testing::{FaultyEhr, FileCoding, Host, Manner, RetryAfter, SimulatedClock, SourceFile};
 use fhirhose_client::{DataProvider, QuirkProfile};
 use fhirhose_fhir::id::Id;
 use std::sync::Arc;
@@ -26,12 +24,8 @@ fn doctor(base: &str, clock: &SimulatedClock) -> Doctor {
 
 async fn examined(manner: Manner) -> (Diagnosis, FaultyEhr) {
     let clock = SimulatedClock::default();
-    let settings = EhrSettings {
-        files: vec![SourceFile::output("Patient", PATIENTS)],
-        manner,
-        script: Vec::new(),
-    };
-    let ehr = FaultyEhr::simulated(settings, &clock).await;
+    let files = vec![SourceFile::output("Patient", PATIENTS)];
+    let ehr = crate::case::ehr(&clock, files, manner, Vec::new()).await;
     let diagnosis = doctor(&ehr.base(), &clock).examine().await;
     (diagnosis, ehr)
 }

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fhirhose_client::testing::{
-    Cut, EhrSettings, Fault, FaultyEhr, FileHost, Host, Manner, Place, RetryAfter, SimulatedClock,
-    SourceFile, Strike, Words,
+    Cut, Fault, FaultyEhr, FileHost, Host, Manner, Place, RetryAfter, SimulatedClock, SourceFile, Strike,
+    Words,
 };
 use fhirhose_client::{
     Begun, Clock, Coding, DataProvider, ErrorKind, ExportParameters, FileRequest, Http, ManifestPage, Status,
@@ -19,12 +19,13 @@ const PATIENTS: &str =
     "{\"resourceType\":\"Patient\",\"id\":\"a\"}\n{\"resourceType\":\"Patient\",\"id\":\"b\"}\n";
 
 async fn ehr(clock: &SimulatedClock, manner: Manner, script: Vec<Strike>) -> FaultyEhr {
-    let settings = EhrSettings {
-        files: vec![SourceFile::output("Patient", PATIENTS)],
+    crate::case::ehr(
+        clock,
+        vec![SourceFile::output("Patient", PATIENTS)],
         manner,
         script,
-    };
-    FaultyEhr::simulated(settings, clock).await
+    )
+    .await
 }
 
 /// Kicks off and asks until it is done.
@@ -35,7 +36,7 @@ async fn manifest(http: &Http, ehr: &FaultyEhr, clock: &SimulatedClock) -> Manif
         .kick_off(&ExportParameters::new(ExportLevel::System))
         .await
         .unwrap();
-    loop {
+    for _ in 0..10_000 {
         match provider.status(&accepted.status_url).await.unwrap() {
             Status::Complete(page) => return page,
             Status::Running { retry_after, .. } => {
@@ -45,6 +46,7 @@ async fn manifest(http: &Http, ehr: &FaultyEhr, clock: &SimulatedClock) -> Manif
             }
         }
     }
+    panic!("the export does not end");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 )]
 
 mod batch;
+mod case;
 mod doctor;
 mod ehr;
 mod faults;

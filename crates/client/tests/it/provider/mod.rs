@@ -7,7 +7,7 @@ mod tokens;
 
 use std::sync::{Arc, Mutex};
 
-use fhirhose_client::testing::{EhrSettings, FaultyEhr, Manner, SimulatedClock, SourceFile, Strike};
+use fhirhose_client::testing::{FaultyEhr, Manner, SimulatedClock, SourceFile, Strike};
 use fhirhose_client::{DataProvider, ExportParameters, Pause, Waiting};
 use fhirhose_fhir::export_request::ExportLevel;
 use url::Url;
@@ -28,12 +28,8 @@ pub(crate) struct Scene {
 impl Scene {
     pub(crate) async fn new(files: usize, manner: Manner, script: Vec<Strike>) -> Self {
         let clock = SimulatedClock::default();
-        let settings = EhrSettings {
-            files: vec![SourceFile::output("Patient", PATIENTS); files],
-            manner,
-            script,
-        };
-        let ehr = FaultyEhr::simulated(settings, &clock).await;
+        let files = vec![SourceFile::output("Patient", PATIENTS); files];
+        let ehr = crate::case::ehr(&clock, files, manner, script).await;
         let provider = DataProvider::new(&http(|_| ()), &ehr.base()).unwrap();
         let provider = provider.with_clock(Arc::new(clock.clone()));
         Self {
