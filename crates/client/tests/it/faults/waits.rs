@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fhirhose_client::pull::Quiet;
-use fhirhose_client::testing::{Fault, Manner, Place, RetryAfter, Strike, Words};
+use fhirhose_client::testing::{Asked, Cut, Fault, Manner, Place, RetryAfter, Strike, Words};
 use fhirhose_client::{Clock, ErrorKind};
 
 use super::{Case, tokens};
@@ -66,8 +66,8 @@ async fn cl_05_hiccups_of_a_status_do_not_end_a_job() {
         Fault::answer(500, Words::Transient),
         Fault::answer(502, Words::Html),
         Fault::answer(504, Words::Html),
-        Fault::Cut(fhirhose_client::testing::Cut::Before),
-        Fault::Cut(fhirhose_client::testing::Cut::Head),
+        Fault::Cut(Cut::Before),
+        Fault::Cut(Cut::Head),
     ] {
         let manner = Manner {
             takes: DAY / 8,
@@ -98,7 +98,7 @@ async fn cl_05_a_retry_after_of_hours_is_capped_and_nobody_is_hammered() {
 
 #[tokio::test]
 async fn cl_05_a_manifest_that_is_cut_off_is_asked_for_again() {
-    let cut = Fault::Cut(fhirhose_client::testing::Cut::Body(100));
+    let cut = Fault::Cut(Cut::Body(100));
     let (case, _) = Case::struck(Strike::times(2, Place::Status, cut)).await;
     assert_eq!(case.asked(Place::Status).len(), 3);
 }
@@ -145,13 +145,17 @@ async fn cl_06_a_status_told_apart_from_that_of_http_is_understood() {
 
 #[tokio::test]
 async fn cl_05_a_kick_off_that_is_put_off_is_sent_again() {
-    for fault in [
-        Fault::answer_later(429, RetryAfter::Secs(60), Words::Nothing),
-        Fault::answer_later(503, RetryAfter::Date(600), Words::Transient),
-        Fault::answer(502, Words::Html),
+    for (fault, secs) in [
+        (Fault::answer_later(429, RetryAfter::Secs(60), Words::Nothing), 60),
+        (
+            Fault::answer_later(503, RetryAfter::Date(200), Words::Transient),
+            199,
+        ),
+        (Fault::answer(502, Words::Html), 0),
     ] {
-        let (case, _) = Case::struck(Strike::times(2, Place::KickOff, fault)).await;
+        let (case, report) = Case::struck(Strike::times(2, Place::KickOff, fault.clone())).await;
         assert_eq!(case.asked(Place::KickOff).len(), 3);
+        assert!(report.ms >= 2 * secs * 1_000, "{fault:?}: {} ms", report.ms);
     }
 }
 
@@ -171,15 +175,46 @@ async fn cl_05_a_kick_off_that_is_refused_is_not_sent_again() {
 
 #[tokio::test]
 async fn cl_10_files_that_are_put_off_come_later() {
-    for fault in [
-        Fault::answer_later(429, RetryAfter::Secs(20), Words::Nothing),
-        Fault::answer_later(429, RetryAfter::Date(3_600), Words::Nothing),
-        Fault::answer(502, Words::Html),
-        Fault::answer_later(503, RetryAfter::Secs(5), Words::Transient),
-        Fault::answer(500, Words::Exception),
+    for (fault, secs) in [
+        (Fault::answer_later(429, RetryAfter::Secs(20), Words::Nothing), 20),
+        // Longer than anybody is waited for.
+        (
+            Fault::answer_later(429, RetryAfter::Date(3_600), Words::Nothing),
+            300,
+        ),
+        (Fault::answer(502, Words::Html), 0),
+        (Fault::answer_later(503, RetryAfter::Secs(5), Words::Transient), 5),
+        (Fault::answer(500, Words::Exception), 0),
     ] {
-        let (case, _) = Case::struck(Strike::times(2, Place::AnyFile, fault.clone())).await;
+        let (case, report) = Case::struck(Strike::times(2, Place::AnyFile, fault.clone())).await;
         assert_eq!(case.asked(Place::KickOff).len(), 1, "{fault:?}");
+        // Where it is not said how long, half a second.
+        let waited = (secs * 1_000).max(500);
+        assert!(report.ms >= waited, "{fault:?}: {} ms", report.ms);
+    }
+}
+
+#[tokio::test]
+async fn as_many_files_are_fetched_at_a_time_as_the_settings_and_the_servers_quirks_let() {
+    for (wanted, most, others_first) in [(5, 0, true), (1, 0, false), (5, 1, false)] {
+        // The first file hangs until its connection is given up.
+        let silence = Strike::once(Place::File(0), Fault::Cut(Cut::Silence(10)));
+        let mut case = Case::new(Manner::default(), vec![silence]).await;
+        case.settings.parallel_downloads = wanted;
+        case.quirks.parallel_downloads_max = most;
+        case.whole().await;
+        let files: Vec<_> = case
+            .asked(Place::AnyFile)
+            .iter()
+            .filter_map(Asked::file)
+            .collect();
+        let again = files.iter().rposition(|file| *file == 0).unwrap();
+        assert!(again > 0, "{files:?}");
+        assert_eq!(
+            files[..again].contains(&4),
+            others_first,
+            "{wanted} of {most}: {files:?}"
+        );
     }
 }
 
