@@ -72,17 +72,43 @@ async fn a_post_carries_every_parameter_k_05_k_07() {
         let body: Value = serde_json::from_slice(&asked.body).unwrap();
         assert_eq!(body["resourceType"], "Parameters");
         let all = body["parameter"].as_array().unwrap();
-        let of = |name: &str| -> Vec<&Value> { all.iter().filter(|item| item["name"] == name).collect() };
-        assert_eq!(of("_type")[1]["valueString"], "Observation");
-        assert_eq!(of("_since")[0]["valueInstant"], "2026-01-01T00:00:00.120+01:00");
-        assert_eq!(of("_typeFilter")[0]["valueString"], "Observation?code=a b,c");
-        assert_eq!(of("patient")[1]["valueReference"]["reference"], "Patient/p2");
-        assert_eq!(of("patient").len(), 2);
-        assert!(
-            of("includeAssociatedData")[0][provenance] != Value::Null,
-            "{body}"
-        );
-        assert_eq!(of("allowPartialManifests")[0]["valueBoolean"], true);
+        let of = |name: &str| -> Vec<Value> {
+            let mut items: Vec<Value> = all.iter().filter(|item| item["name"] == name).cloned().collect();
+            for item in &mut items {
+                item.as_object_mut().unwrap().remove("name");
+            }
+            items
+        };
+        let provenance = match provenance {
+            "valueCode" => json!({"valueCode": "LatestProvenanceResources"}),
+            coding => json!({coding: {"code": "LatestProvenanceResources"}}),
+        };
+        let patient = |id: &str| json!({"valueReference": {"reference": format!("Patient/{id}")}});
+        let string = |text: &str| json!({"valueString": text});
+        let mut carried = 0;
+        for (name, values) in [
+            ("_outputFormat", vec![string("application/fhir+ndjson")]),
+            (
+                "_since",
+                vec![json!({"valueInstant": "2026-01-01T00:00:00.120+01:00"})],
+            ),
+            ("_until", vec![json!({"valueInstant": "2026-02-01T00:00:00Z"})]),
+            ("_type", vec![string("Patient"), string("Observation")]),
+            ("_elements", vec![string("id"), string("Patient.name")]),
+            ("includeAssociatedData", vec![provenance]),
+            (
+                "_typeFilter",
+                vec![string("Observation?code=a b,c"), string("Patient?active=true")],
+            ),
+            ("organizeOutputBy", vec![string("Patient")]),
+            ("allowPartialManifests", vec![json!({"valueBoolean": true})]),
+            ("patient", vec![patient("p1"), patient("p2")]),
+            ("_vendor", vec![string("x&y")]),
+        ] {
+            assert_eq!(of(name), values, "{name}");
+            carried += values.len();
+        }
+        assert_eq!(carried, all.len(), "{body}");
     }
 }
 

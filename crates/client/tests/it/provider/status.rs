@@ -350,11 +350,14 @@ async fn pages_that_go_round_in_circles_or_on_and_on_are_an_error_cl_09() {
         .with_patience(patience);
     for (path, words) in [("/circle", "came before"), ("/on/1", "20th page")] {
         let mut pages = provider.pages(&url(&format!("{base}{path}")));
+        let mut taken = 0;
         let error = loop {
             match pages.next(&|_: &fhirhose_client::Pause<'_>| ()).await {
                 Ok(news) => assert!(news.is_some()),
                 Err(error) => break error,
             }
+            taken += 1;
+            assert!(taken <= 20, "{path}: page after page is taken");
         };
         assert_eq!(error.kind(), ErrorKind::Protocol);
         assert!(error.to_string().contains(words), "{error}");
