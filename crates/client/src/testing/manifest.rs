@@ -1,12 +1,14 @@
 //! What the server holds, and the manifest that says so: [`SourceFile`].
 
 use bytes::Bytes;
-use fhirhose_fhir::manifest::CHECKSUM_EXTENSION;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::manner::{Counts, ManifestShape, Manner};
 use crate::pull::FileKind;
+
+/// Where checksums are in the wild; not taken from what reads them.
+const CHECKSUM_EXTENSION: &str = "https://dpc.cms.gov/checksum";
 
 /// A file of an export. Its text is given by the test, right or wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]

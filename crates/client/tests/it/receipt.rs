@@ -21,14 +21,13 @@ fn put(folder: &Path, name: &str, kind: FileKind, resource_type: &str, text: &st
     let path = folder.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
-    let digest = Sha256::digest(text.as_bytes());
     PulledFile {
         name: name.to_owned(),
         kind,
         resource_type: Some(resource_type.to_owned()),
         lines: text.lines().count() as u64,
         bytes: text.len() as u64,
-        sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        sha256: sha256(text.as_bytes()),
     }
 }
 
@@ -166,6 +165,84 @@ fn a_whole_folder_is_proved_and_says_who_signed_it() {
         !prove(folder.path(), &settings).is_whole(),
         "one of the signer is asked for"
     );
+}
+
+/// What base64url says, without padding (RFC 4648).
+fn base64url(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let (mut bytes, mut bits, mut held) = (Vec::new(), 0_u32, 0);
+    for digit in text.bytes() {
+        let value = DIGITS.iter().position(|own| *own == digit).unwrap();
+        bits = bits << 6 | value as u32;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+            bits &= (1 << held) - 1;
+        }
+    }
+    bytes
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// The steps of `docs/receipts.md`, "Checking it without fhirhose", but for the one that checks the signature itself.
+#[test]
+fn a_receipt_is_checked_by_hand_as_the_documentation_says() {
+    let folder = tempfile::tempdir().unwrap();
+    for key in [Some(key()), None] {
+        make(folder.path(), key.as_ref(), &[]);
+        let text = fs::read_to_string(folder.path().join("manifest.json")).unwrap();
+        let manifest: Value = serde_json::from_str(&text).unwrap();
+        let receipt = &manifest["extension"]["urn:fhirhose:receipt"];
+        let seal = ["signature", "digest"].map(|name| receipt[name].as_str());
+        let (seal, said) = match seal {
+            [Some(signature), None] => {
+                let parts: Vec<&str> = signature.split('.').collect();
+                let header: Value = serde_json::from_slice(&base64url(parts[0])).unwrap();
+                let payload: Value = serde_json::from_slice(&base64url(parts[1])).unwrap();
+                assert_eq!((parts.len(), &header["typ"]), (3, &json!("fhirhose-receipt")));
+                (signature, payload["sha-256"].as_str().unwrap().to_owned())
+            }
+            [None, Some(digest)] => (digest, digest.to_owned()),
+            both => panic!("{both:?}"),
+        };
+        assert_eq!(text.matches(seal).count(), 1);
+        assert_eq!(sha256(text.replace(seal, "").as_bytes()), said);
+        let files = receipt["files"].as_array().unwrap();
+        assert_eq!(files.len(), 3);
+        for file in files {
+            let bytes = fs::read(folder.path().join(file["name"].as_str().unwrap())).unwrap();
+            assert_eq!(file["sha256"], sha256(&bytes), "{file}");
+        }
+    }
+}
+
+/// The key that signed `fixtures/signed-1`, a folder as a pull left it; the key is no more.
+const SIGNER: &str = "uh0_R_AjsrPZPjP5S18c7On2dA5UsunhEx8SjTXiEuI";
+
+#[test]
+fn a_folder_that_was_signed_when_receipts_were_new_proves_whole_for_ever() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures/signed-1");
+    let settings = ProveSettings {
+        deep: true,
+        signers: vec![SIGNER.to_owned()],
+        ..ProveSettings::default()
+    };
+    let proof = prove(&path, &settings);
+    assert!(proof.is_whole() && proof.extra.is_empty(), "{proof:?}");
+    assert_eq!(
+        (proof.files, proof.lines, proof.sealed),
+        (4, 7, Sealed::By(SIGNER.to_owned()))
+    );
+    let pulled = PulledFolder::open(&path).unwrap();
+    assert_eq!(pulled.transaction_time(), Some("2026-11-21T23:13:34.414121Z"));
+    assert_eq!(pulled.files()[0].last_id.as_deref(), Some("id-2"));
 }
 
 #[test]
