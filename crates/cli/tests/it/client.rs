@@ -1,17 +1,18 @@
 //! `fhirhose client` and the operator's socket, by the real binary.
 
-use crate::http::{free_port, wait_for_health};
-use crate::sample::{fhirhose, run, start, succeed};
+use crate::http::free_port;
+use crate::sample::{fhirhose, run, succeed};
+use crate::served::Served;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
+use std::process::{Output, Stdio};
 
 /// A folder with a small store and keys, and perhaps a server over it.
 pub(crate) struct Place {
-    folder: tempfile::TempDir,
+    server: Option<Served>,
     pub(crate) port: u16,
-    server: Option<Child>,
+    folder: tempfile::TempDir,
 }
 
 impl Place {
@@ -29,20 +30,17 @@ impl Place {
     }
 
     pub(crate) fn serve(&mut self, more: &[&str]) {
-        let (listen, store) = (format!("127.0.0.1:{}", self.port), self.at("store"));
-        let mut line = vec!["serve", "--data", &store, "--listen", &listen];
-        line.extend(more);
-        let server = self.server.insert(start(&line));
-        wait_for_health(server, self.port);
+        self.server = Some(Served::start_at(self.port, &self.path("store"), more));
+    }
+
+    /// The server that runs.
+    pub(crate) fn server(&self) -> &Served {
+        self.server.as_ref().expect("the test has started it")
     }
 
     /// Ends the server by a signal and waits for it.
     pub(crate) fn end(&mut self, signal: &str) {
-        let mut server = self.server.take().unwrap();
-        let id = server.id().to_string();
-        let sent = std::process::Command::new("kill").args([signal, &id]).status();
-        assert!(sent.unwrap().success());
-        server.wait().unwrap();
+        self.server.take().unwrap().end(signal);
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -81,16 +79,6 @@ impl Place {
         let mut line = vec!["add", id, "--name", "App", "--jwks", &jwks];
         line.extend(more);
         self.client_json(&line)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(server) = &mut self.server {
-            // It may have ended by itself; then the test has failed already.
-            let _ = server.kill();
-            let _ = server.wait();
-        }
     }
 }
 

@@ -1,15 +1,12 @@
 //! Exit codes, hints and settings.
 
-use crate::sample::{run, start, succeed, write_population};
+use crate::sample::{run, succeed, text, write_population};
+use crate::served::Served;
 use std::path::Path;
 use std::process::Output;
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 const PATIENT: &str =
@@ -89,22 +86,12 @@ fn a_folder_in_use_says_who_holds_it() {
         text(&store),
         text(&folder.path().join("Patient.ndjson")),
     ]);
-    let port = crate::http::free_port();
-    let mut server = start(&[
-        "serve",
-        "--data",
-        text(&store),
-        "--listen",
-        &format!("127.0.0.1:{port}"),
-    ]);
-    crate::http::wait_for_health(&mut server, port);
+    let server = Served::start(&store, &[]);
     let refused = run(&["store", "check", "--data", text(&store)]);
-    server.kill().unwrap();
-    server.wait().unwrap();
     assert_eq!(refused.status.code(), Some(4), "{}", stderr(&refused));
     let said = stderr(&refused);
     assert!(
-        said.contains("serve") && said.contains(&server.id().to_string()) && said.contains("hint:"),
+        said.contains("serve") && said.contains(&server.child.id().to_string()) && said.contains("hint:"),
         "{said}"
     );
 }
@@ -156,17 +143,17 @@ fn a_full_disk_stops_the_load_and_the_same_command_goes_on_when_there_is_room() 
 }
 
 /// A file system in memory of a fixed size; mounting it takes root, which the machines that run this have.
-struct SmallDisk(std::path::PathBuf);
+pub(crate) struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
-    fn mount(path: &Path, size: &str) -> Self {
+    pub(crate) fn mount(path: &Path, size: &str) -> Self {
         std::fs::create_dir_all(path).unwrap();
         let options = format!("size={size}");
         command("mount", &["-t", "tmpfs", "-o", &options, "tmpfs", text(path)]);
         Self(path.to_owned())
     }
 
-    fn grow(&self, size: &str) {
+    pub(crate) fn grow(&self, size: &str) {
         let options = format!("remount,size={size}");
         command("mount", &["-o", &options, text(&self.0)]);
     }

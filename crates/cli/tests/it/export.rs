@@ -1,11 +1,7 @@
 //! `fhirhose export`: its flags, and its plan.
 
-use crate::sample::{fhirhose, run, succeed};
-use std::path::{Path, PathBuf};
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
+use crate::sample::{fhirhose, run, succeed, text};
+use std::path::PathBuf;
 
 /// A store of two patients with an observation each, a practitioner, and a Group of the first patient.
 struct Clinic {

@@ -1,8 +1,9 @@
 //! HTTP by hand, and waiting for what a process or a server comes to.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Child;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How often a process or a server is looked at.
@@ -79,4 +80,93 @@ pub(crate) fn exchange(port: u16, request: &str) -> Option<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
+}
+
+/// A request as it came.
+pub(crate) struct Request {
+    /// The first line and the headers.
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Request {
+    fn read(stream: &TcpStream) -> Option<Self> {
+        let (mut stream, mut head) = (BufReader::new(stream), String::new());
+        while !head.ends_with("\r\n\r\n") {
+            if stream.read_line(&mut head).ok()? == 0 {
+                return None;
+            }
+        }
+        let lower = head.to_lowercase();
+        let length = lower.split("content-length: ").nth(1);
+        let length = length.and_then(|rest| rest.lines().next()?.trim().parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        stream.read_exact(&mut body).ok()?;
+        Some(Self { head, body })
+    }
+
+    pub(crate) fn method(&self) -> &str {
+        self.head.split(' ').next().unwrap_or_default()
+    }
+
+    /// Path and query.
+    pub(crate) fn target(&self) -> &str {
+        self.head.split(' ').nth(1).unwrap_or_default()
+    }
+
+    /// All of it.
+    pub(crate) fn text(&self) -> String {
+        format!("{}{}", self.head, String::from_utf8_lossy(&self.body))
+    }
+}
+
+/// Answers each request by a function, and keeps all requests that have no long bodies.
+pub(crate) struct ByHand {
+    pub(crate) port: u16,
+    pub(crate) requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl ByHand {
+    /// Starts it; the function hears its port too. A request for which it gives nothing is not answered.
+    pub(crate) fn start(answer: impl Fn(&Request, u16) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
+        const BODY_BYTES_KEPT: usize = 64 << 10;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (kept, answer) = (Arc::clone(&requests), Arc::new(answer));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, kept, answer) = (stream.unwrap(), Arc::clone(&kept), Arc::clone(&answer));
+                std::thread::spawn(move || {
+                    let Some(request) = Request::read(&stream) else {
+                        return;
+                    };
+                    let answer = answer(&request, port);
+                    if request.body.len() <= BODY_BYTES_KEPT {
+                        kept.lock().unwrap().push(request.text());
+                    }
+                    // A client that does not listen any more has what it wants.
+                    let _ = stream.write_all(&answer.unwrap_or_default());
+                });
+            }
+        });
+        Self { port, requests }
+    }
+
+    pub(crate) fn base(&self) -> String {
+        format!("http://127.0.0.1:{}/fhir", self.port)
+    }
+
+    /// How many requests so far have this in them.
+    pub(crate) fn asked(&self, what: &str) -> usize {
+        let requests = self.requests.lock().unwrap();
+        requests.iter().filter(|request| request.contains(what)).count()
+    }
+}
+
+/// A whole answer, after which the connection ends.
+pub(crate) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n");
+    [head.as_bytes(), body].concat()
 }

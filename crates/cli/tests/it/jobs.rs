@@ -1,15 +1,15 @@
 //! `fhirhose jobs` against a running server, by the real binary.
 
 use crate::http::{exchange, free_port, wait_for_health};
-use crate::sample::{fhirhose, run, start, succeed};
+use crate::sample::{fhirhose, run, succeed};
+use crate::served::Served;
 use serde_json::Value;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 /// A server over a small store, ended with the test.
 struct Server {
-    child: Child,
+    served: Served,
     url: String,
-    port: u16,
     folder: tempfile::TempDir,
 }
 
@@ -23,25 +23,16 @@ impl Server {
         )
         .unwrap();
         succeed(&["load", "--data", &at("store"), &at("Patient.ndjson")]);
-        let port = free_port();
-        let (listen, store) = (format!("127.0.0.1:{port}"), at("store"));
-        let mut line = vec!["serve", "--data", &store, "--listen", &listen];
-        line.extend(more);
-        let mut child = start(&line);
-        wait_for_health(&mut child, port);
-        Self {
-            child,
-            url: format!("http://{listen}"),
-            port,
-            folder,
-        }
+        let served = Served::start(&folder.path().join("store"), more);
+        let url = format!("http://127.0.0.1:{}", served.port);
+        Self { served, url, folder }
     }
 
     /// Kicks an export off and gives the answer as it came.
     fn kick_off(&self) -> String {
         let head = "GET /fhir/$export HTTP/1.1\r\nHost: localhost\r\nAccept: application/fhir+json\r\n\
                     Prefer: respond-async\r\nConnection: close\r\n\r\n";
-        exchange(self.port, head).expect("an answer")
+        exchange(self.served.port, head).expect("an answer")
     }
 
     fn jobs(&self, arguments: &[&str]) -> String {
@@ -55,14 +46,6 @@ impl Server {
         let mut line = arguments.to_vec();
         line.push("--json");
         serde_json::from_str(&self.jobs(&line)).unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself; then the test has failed already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -142,11 +125,11 @@ fn a_data_folder_counts_more_than_the_server_that_is_set_for_all_commands() {
 #[test]
 fn a_server_may_open_as_many_files_as_the_system_allows() {
     let mut server = Server::start(&[]);
-    server.child.kill().unwrap();
-    server.child.wait().unwrap();
+    server.served.child.kill().unwrap();
+    server.served.child.wait().unwrap();
     let (store, port) = (server.folder.path().join("store"), free_port());
     let few = "ulimit -S -n 100 && exec \"$0\" serve --data \"$1\" --listen \"$2\"";
-    server.child = Command::new("sh")
+    server.served.child = Command::new("sh")
         .args(["-c", few, env!("CARGO_BIN_EXE_fhirhose")])
         .arg(store)
         .arg(format!("127.0.0.1:{port}"))
@@ -154,8 +137,8 @@ fn a_server_may_open_as_many_files_as_the_system_allows() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    wait_for_health(&mut server.child, port);
-    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.child.id())).unwrap();
+    wait_for_health(&mut server.served.child, port);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.served.child.id())).unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files"));
     let words: Vec<&str> = line.unwrap().split_whitespace().collect();
     assert_eq!(words[3], words[4], "{words:?}");

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::http::{eventually, exchange, free_port, wait_for_health};
-use crate::sample::{fhirhose, succeed, write_population};
+use crate::http::{eventually, exchange};
+use crate::sample::{succeed, write_population};
+use crate::served::Served;
 
 type Header<'a> = (&'a str, &'a str);
 
@@ -26,32 +26,13 @@ const NUMBER: &str = "999-99-9999";
 const PATIENTS: usize = 25;
 
 /// A server that says all that it can, into a file.
-struct Server {
-    child: Child,
-    port: u16,
-}
+struct Server(Served);
 
 impl Server {
     fn start(folder: &Path) -> Self {
-        let port = free_port();
-        let listen = format!("127.0.0.1:{port}");
-        let (store, root) = (text(folder, "store"), text(folder, "population"));
-        let line = [
-            "-vvv",
-            "serve",
-            "--data",
-            &store,
-            "--listen",
-            &listen,
-            "--auth",
-            "smart",
-            "--import-root",
-            &root,
-        ];
-        let log = std::fs::File::create(folder.join("log")).unwrap();
-        let mut child = fhirhose(&line).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        wait_for_health(&mut child, port);
-        Self { child, port }
+        let root = text(folder, "population");
+        let more = ["-vvv", "--auth", "smart", "--import-root", &root];
+        Self(Served::start(&folder.join("store"), &more))
     }
 
     /// Sends a request as it stands and gives the whole answer.
@@ -61,15 +42,7 @@ impl Server {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
         request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
-        exchange(self.port, &request).expect("an answer")
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself; then the test has failed already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        exchange(self.0.port, &request).expect("an answer")
     }
 }
 
@@ -153,7 +126,7 @@ fn set_up(folder: &Path) -> String {
 
 impl Credentials {
     fn of(server: &Server, key: String) -> Self {
-        let token_url = format!("http://127.0.0.1:{}/auth/token", server.port);
+        let token_url = format!("http://127.0.0.1:{}/auth/token", server.0.port);
         let asked = [
             "client",
             "token",
@@ -306,16 +279,16 @@ fn logs_hold_no_token_no_key_and_nothing_of_a_patient() {
     let key = set_up(folder);
     let mut secrets = telling(folder);
     let id = secrets.iter().find(|value| value.len() == 36).unwrap().clone();
-    let mut server = Server::start(folder);
+    let server = Server::start(folder);
     let credentials = Credentials::of(&server, key);
     let sent = ask_everything(&server, folder, &id, &credentials);
     // Enough of them got through to where something could be said.
     let honoured = sent.iter().filter(|line| line.starts_with("HTTP/1.1 2")).count();
     assert!(honoured >= 10, "{sent:?}");
-    server.child.kill().unwrap();
-    server.child.wait().unwrap();
+    let said = server.0.log.clone();
+    drop(server);
 
-    let log = std::fs::read_to_string(folder.join("log")).unwrap();
+    let log = std::fs::read_to_string(said).unwrap();
     assert!(
         log.lines().count() > sent.len(),
         "the server said something of each request"

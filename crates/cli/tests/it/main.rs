@@ -23,6 +23,7 @@ mod pull_kill;
 mod readme;
 mod s3;
 mod sample;
+mod served;
 mod sync;
 mod two_way;
 mod verify;

@@ -1,5 +1,6 @@
 //! The sample data, the binary, and how exports are compared.
 
+use crate::http::eventually;
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,24 @@ pub(crate) fn start(arguments: &[&str]) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary starts")
+}
+
+/// Sends a signal, such as `-TERM`.
+pub(crate) fn signal(child: &Child, signal: &str) {
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args([signal, &id]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// Waits for a process that is to end, and gives what it said. For one that says little: nobody empties its pipes before.
+pub(crate) fn ended(mut child: Child) -> Output {
+    eventually("the end of a process", || child.try_wait().unwrap());
+    child.wait_with_output().unwrap()
+}
+
+/// A path as an argument.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
 }
 
 /// What an exported folder holds: file → lines, without version and time, which differ from load to load.
