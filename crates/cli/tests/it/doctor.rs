@@ -2,6 +2,7 @@
 
 use crate::client::Place;
 use crate::sample::{run, succeed};
+use fhirhose_client::QuirkProfile;
 use serde_json::Value;
 use std::process::Output;
 
@@ -76,20 +77,11 @@ fn a_server_with_authorization_is_examined_as_its_client_and_shows_no_secret() {
 #[test]
 fn quirks_are_listed_shown_and_taken_from_a_file() {
     let listed = text(&succeed(&["doctor", "--list-quirks"]));
-    for name in [
-        "standard",
-        "epic",
-        "oracle-health",
-        "hapi",
-        "bcda",
-        "ab2d",
-        "dpc",
-        "fhirhose",
-    ] {
-        assert!(
-            listed.lines().any(|line| line.starts_with(name)),
-            "{name} in {listed}"
-        );
+    let known = QuirkProfile::known();
+    assert!(known.iter().any(|profile| profile.name == "epic"));
+    for profile in known {
+        let is_it = |line: &str| line.starts_with(&*profile.name);
+        assert!(listed.lines().any(is_it), "{} in {listed}", profile.name);
     }
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mine.json");
