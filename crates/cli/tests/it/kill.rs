@@ -9,8 +9,9 @@
     reason = "a run that fails is repeated by the seed that it printed"
 )]
 
-use crate::http::{LOOK, PATIENCE, eventually, exchange, free_port, get, wait_for_health};
-use crate::sample::{assert_same, exported, fhirhose, succeed, write_population};
+use crate::http::{LOOK, PATIENCE, eventually, exchange, free_port, get};
+use crate::sample::{assert_same, exported, fhirhose, succeed, text, write_population};
+use crate::served::Served;
 use fhirhose_bulk::import::ImportResult;
 use fhirhose_client::{DataProvider, ExportParameters, Http, HttpSettings, Status};
 use fhirhose_fhir::export_request::ExportLevel;
@@ -113,7 +114,7 @@ fn a_server_that_is_killed_ends_its_jobs_under_the_same_status_urls() {
         data: place.at("calm"),
         port,
     };
-    let mut child = calm.start();
+    let served = calm.start();
     let began = Instant::now();
     let report = calm.await_done(&calm.kick_off_import());
     let mut span = began.elapsed();
@@ -122,7 +123,7 @@ fn a_server_that_is_killed_ends_its_jobs_under_the_same_status_urls() {
         RESOURCES as u64,
         "every line was taken"
     );
-    end(&mut child);
+    drop(served);
     let expected = place.contents(&calm.data);
 
     let mut kills = Kills::new(3);
@@ -134,10 +135,10 @@ fn a_server_that_is_killed_ends_its_jobs_under_the_same_status_urls() {
             data: data.clone(),
             port,
         };
-        let mut child = server.start();
+        let mut served = server.start();
         let status = server.kick_off_import();
-        let killed = server.kill_until_done(&mut child, &mut kills, &mut span, &status);
-        end(&mut child);
+        let killed = server.kill_until_done(&mut served, &mut kills, &mut span, &status);
+        drop(served);
         assert_eq!(killed["output"], report["output"], "the report of the import");
         assert_eq!(killed["error"], report["error"], "the report of the import");
         succeed(&["store", "check", "--data", text(&data)]);
@@ -153,7 +154,7 @@ fn a_server_that_is_killed_ends_its_jobs_under_the_same_status_urls() {
         data,
         port,
     };
-    let mut child = server.start();
+    let mut served = server.start();
     let began = Instant::now();
     let status = server.kick_off_export();
     server.await_done(&status);
@@ -163,13 +164,13 @@ fn a_server_that_is_killed_ends_its_jobs_under_the_same_status_urls() {
     let mut kills = Kills::new(4);
     while kills.left > 0 {
         let export = server.kick_off_export();
-        server.kill_until_done(&mut child, &mut kills, &mut span, &export);
+        server.kill_until_done(&mut served, &mut kills, &mut span, &export);
         assert!(
             server.download(&export) == expected,
             "a file of the killed export differs"
         );
     }
-    end(&mut child);
+    drop(served);
     kills.sum_up("export over HTTP");
 }
 
@@ -252,7 +253,8 @@ impl Kills {
         }
     }
 
-    fn sum_up(&self, what: &str) {
+    /// Says what was met, which must have been work for the most part.
+    pub(crate) fn sum_up(&self, what: &str) {
         println!("{what}: {} kills, {} moments too late", self.hit, self.missed);
         assert!(self.hit >= self.missed, "{what}: most kills meet the work");
     }
@@ -274,7 +276,7 @@ fn wait_until(child: &mut Child, deadline: Option<Instant>) -> Option<ExitStatus
 }
 
 /// Kills with SIGKILL.
-pub(crate) fn end(child: &mut Child) {
+fn end(child: &mut Child) {
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -398,10 +400,6 @@ pub(crate) fn refs(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).collect()
 }
 
-pub(crate) fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
 fn sum(report: &Value, list: &str, number: &str) -> u64 {
     let items = report[list].as_array().unwrap();
     items.iter().map(|item| item[number].as_u64().unwrap()).sum()
@@ -422,21 +420,14 @@ struct Server<'a> {
 
 impl Server<'_> {
     /// Starts the server and waits until it answers.
-    fn start(&self) -> Child {
-        let (listen, root, log) = (
-            format!("127.0.0.1:{}", self.port),
-            self.place.at("population"),
-            self.place.at("server-log"),
-        );
-        let mut line = vec!["serve", "--listen", &listen, "--data", text(&self.data)];
-        line.extend(["--import-root", text(&root), "--chunk-bytes", CHUNK_BYTES]);
-        line.extend(["--file-bytes-max", FILE_BYTES_MAX]);
+    fn start(&self) -> Served {
+        let root = self.place.at("population");
+        let mut more = vec!["--import-root", text(&root), "--chunk-bytes", CHUNK_BYTES];
+        more.extend(["--file-bytes-max", FILE_BYTES_MAX]);
         // Looking far more often than told is what this test is about.
-        line.extend(["--polls-burst-max", "1000000"]);
-        line.extend(["--kick-offs-per-minute-max", "1000000"]);
-        let mut child = start(&line, &log);
-        wait_for_health(&mut child, self.port);
-        child
+        more.extend(["--polls-burst-max", "1000000"]);
+        more.extend(["--kick-offs-per-minute-max", "1000000"]);
+        Served::start_at(self.port, &self.data, &more)
     }
 
     /// Kicks an import of the sample off, and gives its status URL.
@@ -501,7 +492,7 @@ impl Server<'_> {
     /// anew how long one takes: the span was measured while other tests ran.
     fn kill_until_done(
         &self,
-        child: &mut Child,
+        served: &mut Served,
         kills: &mut Kills,
         span: &mut Duration,
         status: &str,
@@ -524,8 +515,8 @@ impl Server<'_> {
                 assert!(is_patient, "the job is not done after {PATIENCE:?}");
                 std::thread::sleep(LOOK);
             }
-            kills.kill(child);
-            *child = self.start();
+            kills.kill(&mut served.child);
+            *served = self.start();
         }
     }
 

@@ -12,6 +12,7 @@ mod client_tokens;
 mod commands;
 mod doctor;
 mod export;
+mod faulty;
 mod http;
 mod jobs;
 mod kill;
