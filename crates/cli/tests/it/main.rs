@@ -20,6 +20,7 @@ mod listen;
 mod logs;
 mod outbound;
 mod pull;
+mod pull_faulty;
 mod pull_kill;
 mod readme;
 mod s3;
