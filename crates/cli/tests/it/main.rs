@@ -21,6 +21,7 @@ mod logs;
 mod outbound;
 mod pull;
 mod pull_faulty;
+mod pull_flags;
 mod pull_kill;
 mod readme;
 mod s3;

@@ -1,11 +1,13 @@
 //! `fhirhose pull` against the real server, and against one by hand.
 
 use crate::client::{Place, stderr};
-use crate::http::{eventually, free_port};
-use crate::sample::{assert_same, exported, fhirhose, run, start, succeed};
-use serde_json::Value;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use crate::http::{ByHand, answer, eventually};
+use crate::sample::{assert_same, ended, exported, fhirhose, run, signal, start, succeed, text};
+use fhirhose_auth::SigningKey;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Output;
 use std::sync::{Arc, Mutex};
 
@@ -95,6 +97,70 @@ fn a_pull_as_a_registered_client_needs_its_id_and_key_cl_01_cl_02() {
 }
 
 #[test]
+fn keys_of_each_form_are_taken_cl_01() {
+    let mut place = Place::new();
+    place.serve(&["--auth", "smart"]);
+    let (mut public, mut private) = (Vec::new(), Vec::new());
+    for algorithm in ["RS384", "ES384"] {
+        let out = place.at(algorithm);
+        succeed(&["client", "keygen", "--out", &out, "--algorithm", algorithm]);
+        let jwks = std::fs::read(place.path(algorithm).join("jwks.json")).unwrap();
+        let jwks: Value = serde_json::from_slice(&jwks).unwrap();
+        public.push(jwks["keys"][0].clone());
+        let pem = std::fs::read_to_string(place.path(algorithm).join("private-key.pem")).unwrap();
+        private.push(SigningKey::from_pem(&pem).unwrap().private_jwk());
+    }
+    std::fs::create_dir(place.path("both")).unwrap();
+    for (name, keys) in [("jwks.json", public), ("private.json", private)] {
+        let file = place.path("both").join(name);
+        std::fs::write(&file, json!({ "keys": keys }).to_string()).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    place.add("app", "both", &["--scope", "system/*.rs"]);
+    for key in [
+        "RS384/private-key.pem",
+        "ES384/private-key.pem",
+        "both/private.json",
+    ] {
+        let (base, out) = (base(&place), place.at(&format!("{key}.pulled")));
+        let key = place.at(key);
+        succeed(&["pull", &base, "--out", &out, "--client-id", "app", "--key", &key]);
+        let file = Path::new(&out).join("1.Patient.ndjson");
+        assert!(file.is_file(), "{key}");
+    }
+}
+
+#[test]
+fn a_server_that_knows_scopes_of_smart_1_only_is_asked_for_those_cl_01() {
+    let server = ByHand::start(|request, port| {
+        let token = format!("http://127.0.0.1:{port}/token");
+        let known = json!({ "token_endpoint": token, "scopes_supported": ["system/*.read"] }).to_string();
+        Some(match request.target() {
+            "/fhir/.well-known/smart-configuration" => {
+                answer("200 OK", "Content-Type: application/json\r\n", known.as_bytes())
+            }
+            _ => answer("400 Bad Request", "", b""),
+        })
+    });
+    let place = Place::new();
+    place.keygen("keys");
+    let (base, out, key) = (server.base(), place.at("out"), place.at("keys/private-key.pem"));
+    let line = ["pull", &base, "--out", &out, "--client-id", "app", "--key", &key];
+    let output = run(&line);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let requests = server.requests.lock().unwrap();
+    let asked = requests
+        .iter()
+        .find(|request| request.starts_with("POST /token "));
+    let (_, form) = asked.unwrap().split_once("\r\n\r\n").unwrap();
+    let form: BTreeMap<_, _> = url::form_urlencoded::parse(form.as_bytes()).collect();
+    assert_eq!(
+        (&*form["scope"], &*form["grant_type"]),
+        ("system/*.read", "client_credentials")
+    );
+}
+
+#[test]
 fn events_are_lines_of_json_with_the_report_as_the_last() {
     let mut place = Place::new();
     place.serve(&[]);
@@ -117,185 +183,6 @@ fn events_are_lines_of_json_with_the_report_as_the_last() {
     assert!(events[..events.len() - 1].iter().all(is_timed));
 }
 
-/// Answers each request by a function, and keeps all requests.
-struct ByHand {
-    port: u16,
-    requests: Arc<Mutex<Vec<String>>>,
-}
-
-impl ByHand {
-    fn start(answer: impl Fn(&str, u16) -> String + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&requests);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let request = read_request(&mut stream);
-                let answer = answer(&request, port);
-                kept.lock().unwrap().push(request);
-                // A client that does not listen any more has what it wants.
-                let _ = stream.write_all(answer.as_bytes());
-            }
-        });
-        Self { port, requests }
-    }
-
-    fn base(&self) -> String {
-        format!("http://127.0.0.1:{}/fhir", self.port)
-    }
-}
-
-fn read_request(stream: &mut TcpStream) -> String {
-    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
-    loop {
-        let request = String::from_utf8_lossy(&text).into_owned();
-        if let Some((head, body)) = request.split_once("\r\n\r\n") {
-            let length = head.to_lowercase();
-            let length = length.split("content-length: ").nth(1);
-            let length = length.and_then(|rest| rest.lines().next()?.trim().parse().ok());
-            if body.len() >= length.unwrap_or(0) {
-                return request;
-            }
-        }
-        match stream.read(&mut buffer).unwrap_or(0) {
-            0 => return request,
-            read => text.extend_from_slice(&buffer[..read]),
-        }
-    }
-}
-
-fn http(status: &str, headers: &str, body: &str) -> String {
-    let length = body.len();
-    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n{body}")
-}
-
-/// The kick-off that these flags send: its first line, its `Prefer` and its body.
-fn kick_off(flags: &[&str]) -> String {
-    let server = ByHand::start(|_, _| http("400 Bad Request", "", ""));
-    let folder = tempfile::tempdir().unwrap();
-    let (base, out) = (server.base(), folder.path().join("out"));
-    let mut line = vec!["pull", "-f", &base, "--out", out.to_str().unwrap()];
-    line.extend_from_slice(flags);
-    let output = run(&line);
-    assert_eq!(output.status.code(), Some(1), "{flags:?}: {}", stderr(&output));
-    let requests = server.requests.lock().unwrap();
-    let kick_off = requests.iter().find(|request| request.contains("$export"));
-    let kick_off = kick_off.unwrap_or_else(|| panic!("no kick-off: {}", stderr(&output)));
-    let (head, body) = kick_off.split_once("\r\n\r\n").unwrap();
-    let prefer = head
-        .lines()
-        .find(|line| line.to_lowercase().starts_with("prefer"));
-    let told = [head.lines().next().unwrap(), prefer.unwrap(), body];
-    told.join("\n")
-}
-
-/// Flags of bulk-data-client, the same in ours, and what is in the kick-off.
-type Spelling = (&'static [&'static str], &'static [&'static str], &'static str);
-
-const SINCE: &str = "2026-01-01T00:00:00.000Z";
-
-const SPELLINGS: [Spelling; 4] = [
-    (
-        &["-t", "Patient,Condition", "-g", "g1", "-s", SINCE],
-        &[
-            "--type",
-            "Patient",
-            "--type",
-            "Condition",
-            "--group",
-            "g1",
-            "--since",
-            SINCE,
-        ],
-        "GET /fhir/Group/g1/$export?",
-    ),
-    (
-        &[
-            "--_type",
-            "Patient",
-            "--_since",
-            SINCE,
-            "--_elements",
-            "Patient.name",
-            "--lenient",
-        ],
-        &[
-            "--type",
-            "Patient",
-            "--since",
-            SINCE,
-            "--elements",
-            "Patient.name",
-            "--lenient",
-        ],
-        "_elements=Patient.name",
-    ),
-    (
-        &[
-            "--global",
-            "-q",
-            "Observation?status=final",
-            "-i",
-            "LatestProvenanceResources",
-        ],
-        &[
-            "--global",
-            "--type-filter",
-            "Observation?status=final",
-            "--include-associated-data",
-            "LatestProvenanceResources",
-        ],
-        "GET /fhir/$export?",
-    ),
-    (
-        &["-p", "p1,p2", "-F", "ndjson", "-c", "a=1", "b=2"],
-        &[
-            "--patient",
-            "p1",
-            "--patient",
-            "p2",
-            "--output-format",
-            "ndjson",
-            "--custom",
-            "a=1",
-            "b=2",
-        ],
-        "POST /fhir/Patient/$export",
-    ),
-];
-
-#[test]
-fn flags_of_bulk_data_client_and_ours_ask_for_the_same() {
-    for (theirs, ours, asked) in SPELLINGS {
-        let (theirs, ours) = (kick_off(theirs), kick_off(ours));
-        assert_eq!(theirs, ours);
-        assert!(ours.contains(asked), "{ours}");
-    }
-}
-
-#[test]
-fn wrong_usage_ends_with_2_and_a_server_that_is_not_there_with_1() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("out");
-    let nowhere = format!("http://127.0.0.1:{}/fhir", free_port());
-    for (flags, code) in [
-        (&[][..], 2),
-        (&["-f", &nowhere, "--since", "auto"], 2),
-        (&["-f", &nowhere, "--output-format", "application/parquet"], 2),
-        (&["-f", &nowhere, "--client-id", "app"], 2),
-        (&["-f", &nowhere, "--custom", "_since=2026"], 2),
-        (&["-f", &nowhere, "--group", "g", "--global"], 2),
-    ] {
-        let mut line = vec!["pull", "--out", out.to_str().unwrap()];
-        line.extend_from_slice(flags);
-        let output = run(&line);
-        assert_eq!(output.status.code(), Some(code), "{flags:?}: {}", stderr(&output));
-    }
-    assert!(!out.exists());
-}
-
 #[test]
 fn a_file_that_cannot_be_had_ends_with_3_and_comes_with_the_next_run() {
     let is_there = Arc::new(Mutex::new(false));
@@ -303,25 +190,27 @@ fn a_file_that_cannot_be_had_ends_with_3_and_comes_with_the_next_run() {
     let line = "{\"resourceType\":\"Patient\",\"id\":\"p\"}\n";
     let server = ByHand::start(move |request, port| {
         let at = |path: &str| format!("http://127.0.0.1:{port}/{path}");
-        match request.split(' ').nth(1).unwrap_or_default() {
-            path if path.contains("$export") => http(
-                "202 Accepted",
-                &format!("Content-Location: {}\r\n", at("status")),
-                "",
-            ),
-            "/status" if request.starts_with("DELETE") => http("202 Accepted", "", ""),
+        Some(match request.target() {
+            path if path.contains("$export") => {
+                let location = format!("Content-Location: {}\r\n", at("status"));
+                answer("202 Accepted", &location, b"")
+            }
+            "/status" if request.method() == "DELETE" => answer("202 Accepted", "", b""),
             "/status" => {
                 let (one, two) = (at("one"), at("two"));
                 let body = format!(
                     r#"{{"transactionTime":"2026-01-01T00:00:00Z","request":"x","requiresAccessToken":false,
                     "output":[{{"type":"Patient","url":"{one}"}},{{"type":"Patient","url":"{two}"}}],"error":[]}}"#
                 );
-                http("200 OK", "Content-Type: application/json\r\n", &body)
+                answer("200 OK", "Content-Type: application/json\r\n", body.as_bytes())
             }
-            "/two" if !*seen.lock().unwrap() => http("404 Not Found", "", ""),
-            "/one" | "/two" => http("200 OK", "Content-Type: application/fhir+ndjson\r\n", line),
-            _ => http("404 Not Found", "", ""),
-        }
+            "/two" if !*seen.lock().unwrap() => answer("404 Not Found", "", b""),
+            "/one" | "/two" => {
+                let ndjson = "Content-Type: application/fhir+ndjson\r\n";
+                answer("200 OK", ndjson, line.as_bytes())
+            }
+            _ => answer("404 Not Found", "", b""),
+        })
     });
     let folder = tempfile::tempdir().unwrap();
     let (base, out) = (server.base(), folder.path().join("out"));
@@ -347,21 +236,19 @@ fn a_file_that_cannot_be_had_ends_with_3_and_comes_with_the_next_run() {
         std::fs::read_to_string(out.join("2.Patient.ndjson")).unwrap(),
         line
     );
-    let requests = server.requests.lock().unwrap();
-    let asked = |path: &str| requests.iter().filter(|request| request.contains(path)).count();
-    assert_eq!(asked("$export"), 1, "the same export");
-    assert_eq!(asked("GET /one"), 1, "what is whole is not fetched again");
-    assert_eq!(asked("DELETE /status"), 1, "only when everything is safe");
+    assert_eq!(server.asked("$export"), 1, "the same export");
+    assert_eq!(server.asked("GET /one"), 1, "what is whole is not fetched again");
+    assert_eq!(server.asked("DELETE /status"), 1, "only when everything is safe");
 }
 
 #[test]
 fn a_token_of_other_means_is_got_anew_when_the_server_refuses_it_cl_02() {
     let server = ByHand::start(|request, _| {
-        let is_known = request.contains("Bearer second");
-        match request.contains("$export") && !is_known {
-            true => http("401 Unauthorized", "", ""),
-            false => http("400 Bad Request", "", ""),
-        }
+        let is_known = request.head.contains("Bearer second");
+        Some(match request.target().contains("$export") && !is_known {
+            true => answer("401 Unauthorized", "", b""),
+            false => answer("400 Bad Request", "", b""),
+        })
     });
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
@@ -380,9 +267,10 @@ fn a_token_of_other_means_is_got_anew_when_the_server_refuses_it_cl_02() {
     ];
     let output = run(&line);
     assert!(stderr(&output).contains("400"), "{}", stderr(&output));
-    let requests = server.requests.lock().unwrap();
-    let shown = |token: &str| requests.iter().filter(|request| request.contains(token)).count();
-    assert_eq!((shown("Bearer first"), shown("Bearer second")), (1, 1));
+    assert_eq!(
+        (server.asked("Bearer first"), server.asked("Bearer second")),
+        (1, 1)
+    );
     let secret = run(&[
         "pull",
         &base,
@@ -395,43 +283,40 @@ fn a_token_of_other_means_is_got_anew_when_the_server_refuses_it_cl_02() {
 }
 
 #[test]
-fn ctrl_c_ends_a_pull_and_says_how_it_goes_on() {
-    let server = ByHand::start(|request, port| match request.contains("$export") {
-        true => http(
-            "202 Accepted",
-            &format!("Content-Location: http://127.0.0.1:{port}/status\r\n"),
-            "",
-        ),
-        false => http("202 Accepted", "X-Progress: 3 %\r\nRetry-After: 120\r\n", ""),
+fn a_pull_has_its_folder_alone_and_ctrl_c_ends_it_and_says_how_it_goes_on() {
+    let server = ByHand::start(|request, port| {
+        let location = format!("Content-Location: http://127.0.0.1:{port}/status\r\n");
+        let waiting = "X-Progress: 3 %\r\nRetry-After: 120\r\n".to_owned();
+        let headers = match request.target().contains("$export") {
+            true => location,
+            false => waiting,
+        };
+        Some(answer("202 Accepted", &headers, b""))
     });
     let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("out");
-    let child = start(&[
-        "pull",
-        &server.base(),
-        "--out",
-        out.to_str().unwrap(),
-        "--quirks",
-        "standard",
-    ]);
-    let is_polled = |request: &String| request.starts_with("GET /status");
-    eventually("a poll", || {
-        server
-            .requests
-            .lock()
-            .unwrap()
-            .iter()
-            .any(is_polled)
-            .then_some(())
-    });
-    let id = child.id().to_string();
-    let sent = std::process::Command::new("kill").args(["-INT", &id]).status();
-    assert!(sent.unwrap().success());
-    let output = child.wait_with_output().unwrap();
+    let (base, out) = (server.base(), folder.path().join("out"));
+    let line = ["pull", &base, "--out", text(&out), "--quirks", "standard"];
+    let child = start(&line);
+    eventually("a poll", || (server.asked("GET /status") > 0).then_some(()));
+    let second = run(&line);
+    assert_eq!(second.status.code(), Some(4), "{}", stderr(&second));
+    assert!(stderr(&second).contains("wait for the other process"));
+    signal(&child, "-INT");
+    let output = ended(child);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let told = stderr(&output);
     assert!(told.contains("waiting: 3 %"), "{told}");
     assert!(told.contains("the same command again"), "{told}");
+}
+
+/// Ends the server; its store and the copy are the same by their exports.
+fn assert_copied(place: &mut Place) {
+    place.end("-TERM");
+    for (data, out) in [("store", "of-source"), ("copy", "of-copy")] {
+        succeed(&["export", "--data", &place.at(data), "--out", &place.at(out)]);
+    }
+    let (source, copy) = (place.path("of-source"), place.path("of-copy"));
+    assert_same(&exported(&source), &exported(&copy), "the copy");
 }
 
 #[test]
@@ -448,10 +333,38 @@ fn a_pull_into_a_store_has_what_the_server_has_and_leaves_no_files() {
         (&"applied".into(), &0.into())
     );
     assert!(!place.path("copy/pull").exists(), "nothing is left behind");
-    place.end("-TERM");
-    for (data, out) in [("store", "of-source"), ("copy", "of-copy")] {
-        succeed(&["export", "--data", &place.at(data), "--out", &place.at(out)]);
-    }
-    let (source, copy) = (place.path("of-source"), place.path("of-copy"));
-    assert_same(&exported(&source), &exported(&copy), "the copy");
+    assert_copied(&mut place);
+}
+
+#[test]
+fn a_later_pull_into_the_store_applies_what_was_deleted_meanwhile_cl_11() {
+    let mut place = Place::new();
+    population(&place);
+    place.serve(&[]);
+    let (base, copy) = (base(&place), place.at("copy"));
+    let line = ["pull", &base, "--global", "--into", &copy, "--json"];
+    let first = events(&succeed(&line));
+    let report = first.iter().find(|event| event["event"] == "report").unwrap();
+    let cursor = report["transactionTime"].as_str().unwrap();
+    assert_eq!(place.server().send("DELETE", "Patient/p1", ""), 204);
+    let later = events(&succeed(&[&line[..], &["--since", cursor]].concat()));
+    let applied = later.last().unwrap();
+    assert_eq!(
+        (&applied["put"], &applied["deleted"], &applied["refused"]),
+        (&0.into(), &1.into(), &0.into())
+    );
+    assert_copied(&mut place);
+}
+
+#[test]
+fn what_was_pulled_is_proven_and_loads_again_as_it_was() {
+    let mut place = Place::new();
+    population(&place);
+    place.serve(&[]);
+    let (pulled, copy) = (place.at("pulled"), place.at("copy"));
+    succeed(&["pull", &base(&place), "--global", "--out", &pulled]);
+    assert!(place.path("pulled/log.ndjson").is_file());
+    succeed(&["verify", &pulled, "--deep"]);
+    succeed(&["load", "--data", &copy, &pulled]);
+    assert_copied(&mut place);
 }
