@@ -1,14 +1,13 @@
 //! `fhirhose verify` and `fhirhose diff`: exit codes, what is said, and the key that is made at first use.
 
-use crate::sample::{fhirhose, run, succeed};
+use crate::client::Place;
+use crate::sample::{fhirhose, run, succeed, text};
+use fhirhose_auth::SigningKey;
+use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Output;
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 /// A folder with a store of these lines, exported to `out` below it.
 struct Exported {
@@ -93,6 +92,50 @@ fn a_damaged_folder_is_told_apart_from_one_that_cannot_be_read() {
     fs::write(exported.at("out/manifest.json"), "{").unwrap();
     assert_eq!(exported.verify(&[]).status.code(), Some(3));
     assert_eq!(run(&["verify", "/nowhere/at/all"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_pull_that_was_signed_is_proven_elsewhere_by_its_signer() {
+    let mut place = Place::new();
+    place.serve(&[]);
+    let as_user = |home: &str, words: &[&str]| {
+        let mut command = fhirhose(words);
+        command.env("HOME", place.at(home)).output().unwrap()
+    };
+    let pulled = as_user(
+        "home",
+        &["pull", &place.server().base(), "--out", &place.at("pulled")],
+    );
+    assert!(pulled.status.success(), "{}", said(&pulled));
+    let elsewhere = place.path("elsewhere");
+    fs::rename(place.path("pulled"), &elsewhere).unwrap();
+    let key = fs::read_to_string(place.path("home/.local/state/fhirhose/receipt-key.pem")).unwrap();
+    let signer = SigningKey::from_pem(&key).unwrap().verifying_key().thumbprint();
+    let verify = || {
+        let words = [
+            "verify",
+            text(&elsewhere),
+            "--deep",
+            "--json",
+            "--signer",
+            &signer,
+        ];
+        let output = as_user("another", &words);
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), told)
+    };
+    let (code, told) = verify();
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(
+        (&told["whole"], &told["sealed"]["by"]),
+        (&true.into(), &signer.as_str().into())
+    );
+    let file = elsewhere.join("1.Patient.ndjson");
+    let lines = fs::read_to_string(&file).unwrap();
+    fs::write(&file, lines.replace("\"p1\"", "\"p2\"")).unwrap();
+    let (code, told) = verify();
+    assert_eq!((code, &told["whole"]), (Some(3), &false.into()), "{told}");
+    assert_eq!(told["damages"][0]["file"], "1.Patient.ndjson", "{told}");
 }
 
 #[test]
