@@ -1,76 +1,43 @@
 //! Two servers kept in step in both directions by the real binary, which is killed on the way; then compared and repaired.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::http::{free_port, get, wait_for_health};
-use crate::sample::{fhirhose, run, start, succeed};
+use crate::http::get;
+use crate::sample::{run, start, succeed};
+use crate::served::Served;
 
 /// A server that runs as long as the value lives.
 struct Server {
-    child: Child,
-    port: u16,
+    served: Served,
     _data: tempfile::TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself; then the test has failed already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Server {
     fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
-        let port = free_port();
-        let listen = format!("127.0.0.1:{port}");
-        let folder = data.path().join("store");
-        // It tells of each request, and nobody reads along: a pipe would be full one day.
-        let mut serve = fhirhose(&["serve", "--data", folder.to_str().unwrap(), "--listen", &listen]);
-        let serve = serve.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = serve.spawn().unwrap();
-        wait_for_health(&mut child, port);
         Self {
-            child,
-            port,
+            served: Served::start(&data.path().join("store"), &[]),
             _data: data,
         }
     }
 
     fn base(&self) -> String {
-        format!("http://127.0.0.1:{}/fhir", self.port)
-    }
-
-    fn send(&self, method: &str, name: &str, body: &str) -> u16 {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        let request = format!(
-            "{method} /fhir/{name} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Type: application/fhir+json\r\nContent-Length: {}\r\n\
-             Connection: close\r\n\r\n{body}",
-            self.port,
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer.split(' ').nth(1).unwrap().parse().unwrap()
+        self.served.base()
     }
 
     fn put(&self, name: &str, text: &str) {
         let (kind, id) = name.split_once('/').unwrap();
         let body = json!({ "resourceType": kind, "id": id, "language": text });
-        let status = self.send("PUT", name, &body.to_string());
+        let status = self.served.send("PUT", name, &body.to_string());
         assert!(status == 200 || status == 201, "PUT {name}: {status}");
     }
 
     fn delete(&self, name: &str) {
-        let status = self.send("DELETE", name, "");
+        let status = self.served.send("DELETE", name, "");
         assert!((200..300).contains(&status), "DELETE {name}: {status}");
     }
 
@@ -128,8 +95,8 @@ impl Place {
         )
     }
 
-    /// A round that is killed after this time, unless it is done.
-    fn killed_round(&self, policy: &str, after: Duration) {
+    /// A round that is killed after this time, unless it is done; whether it was.
+    fn killed_round(&self, policy: &str, after: Duration) -> bool {
         let line = self.line(policy);
         let mut child = start(&line.iter().map(String::as_str).collect::<Vec<_>>());
         let began = std::time::Instant::now();
@@ -138,7 +105,7 @@ impl Place {
         }
         // It may have ended in this moment.
         let _ = child.kill();
-        child.wait().unwrap();
+        child.wait().unwrap().signal() == Some(9)
     }
 
     fn reconcile(&self, more: &[&str]) -> (i32, Value) {
@@ -157,7 +124,11 @@ impl Place {
 #[test]
 fn edits_on_both_servers_go_over_though_rounds_are_killed_and_both_end_equal() {
     let place = Place::new();
-    for round in 0..6_u64 {
+    place.source.put("Basic/first", "text");
+    let began = Instant::now();
+    place.round("newest");
+    let (span, mut killed) = (began.elapsed(), 0);
+    for round in 0..6_u32 {
         for at in 0..8 {
             let name = format!("Patient/p{}", (round * 5 + at) % 17);
             let side = if (round + at) % 3 == 0 {
@@ -172,8 +143,10 @@ fn edits_on_both_servers_go_over_though_rounds_are_killed_and_both_end_equal() {
         }
         place.source.put("Basic/both", &format!("source-{round}"));
         place.target.put("Basic/both", &format!("target-{round}"));
-        place.killed_round("newest", Duration::from_millis(150 * round));
+        // From one in which hardly anything is done to one that may end before.
+        killed += usize::from(place.killed_round("newest", span * (round + 1) / 6));
     }
+    assert!(killed > 0, "rounds were killed");
     place.round("newest");
     let (code, report) = place.round("newest");
     assert_eq!(
