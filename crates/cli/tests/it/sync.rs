@@ -2,51 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use fhirhose_fhir::content_hash::{Ignoring, content_hash};
 
-use crate::http::{exchange, free_port, wait_for_health};
-use crate::sample::{run, start, succeed};
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
+use crate::http::{eventually, free_port, get};
+use crate::sample::{ended, run, signal, start, succeed, text};
+use crate::served::Served;
 
 const TYPES: &str = "Patient,Observation,Organization";
 
 /// A running server over a store of its own.
 struct Server {
-    child: Child,
-    port: u16,
+    served: Served,
     store: PathBuf,
 }
 
 impl Server {
     fn start(folder: &Path, name: &str, flags: &[&str]) -> Self {
-        let (store, port) = (folder.join(name), free_port());
+        let store = folder.join(name);
         let seed = folder.join(format!("{name}.ndjson"));
         std::fs::write(&seed, "{\"resourceType\":\"Organization\",\"id\":\"seed\"}\n").unwrap();
         succeed(&["load", "--data", text(&store), text(&seed)]);
-        let listen = format!("127.0.0.1:{port}");
-        let mut words = vec!["serve", "--data", text(&store), "--listen", &listen];
-        words.extend_from_slice(flags);
-        let mut child = start(&words);
-        wait_for_health(&mut child, port);
-        Self { child, port, store }
+        let served = Served::start(&store, flags);
+        Self { served, store }
     }
 
     fn base(&self) -> String {
-        format!("http://127.0.0.1:{}/fhir", self.port)
+        self.served.base()
     }
 
     fn send(&self, method: &str, key: &str, body: &str) {
-        let (port, length) = (self.port, body.len());
-        let request = format!(
-            "{method} /fhir/{key} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/fhir+json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        );
-        let answer = exchange(port, &request).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 20"), "{method} {key}: {answer}");
+        let status = self.served.send(method, key, body);
+        assert!((200..210).contains(&status), "{method} {key}: {status}");
     }
 
     fn put(&self, key: &str, members: &str) {
@@ -63,23 +51,14 @@ impl Server {
     }
 
     /// Ends the server and gives its store.
-    fn stop(mut self) -> PathBuf {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        self.store.clone()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn stop(self) -> PathBuf {
+        self.store
     }
 }
 
 /// Content hashes of everything in a store, by type and id, out of an export.
-fn contents(store: &Path, out: &Path) -> BTreeMap<String, String> {
-    succeed(&[
+pub(crate) fn contents(store: &Path, out: &Path) -> BTreeMap<String, String> {
+    let line = [
         "export",
         "--data",
         text(store),
@@ -87,14 +66,18 @@ fn contents(store: &Path, out: &Path) -> BTreeMap<String, String> {
         text(out),
         "--type",
         TYPES,
-    ]);
+    ];
+    succeed(&line);
+    let paths = std::fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path());
+    let ndjson = paths.filter(|path| path.extension().is_some_and(|extension| extension == "ndjson"));
+    hashes(ndjson.map(|path| std::fs::read_to_string(path).unwrap()))
+}
+
+/// Content hashes of the lines of texts, by type and id.
+pub(crate) fn hashes(texts: impl IntoIterator<Item = impl AsRef<str>>) -> BTreeMap<String, String> {
     let mut hashes = BTreeMap::new();
-    for entry in std::fs::read_dir(out).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "ndjson") {
-            continue;
-        }
-        for line in std::fs::read_to_string(&path).unwrap().lines() {
+    for text in texts {
+        for line in text.as_ref().lines() {
             let value: serde_json::Value = serde_json::from_str(line).unwrap();
             let word = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
             let hash = content_hash(line.as_bytes(), Ignoring::SERVER_META).unwrap();
@@ -105,6 +88,16 @@ fn contents(store: &Path, out: &Path) -> BTreeMap<String, String> {
         }
     }
     hashes
+}
+
+/// The value of one of the metrics of a sync.
+pub(crate) fn metric(text: &str, name: &str) -> f64 {
+    let name = format!("fhirhose_sync_{name} ");
+    let value = text.lines().find_map(|line| line.strip_prefix(&*name));
+    value
+        .unwrap_or_else(|| panic!("no {name}in {text}"))
+        .parse()
+        .unwrap()
 }
 
 fn change(source: &Server, night: u32) {
@@ -304,6 +297,15 @@ fn metrics_can_be_read_by_the_collector_and_flags_that_do_nothing_are_refused() 
     succeed(&[&words[..], &["--metrics-file", text(&metrics)]].concat());
     let mode = std::fs::metadata(&metrics).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o644);
+    let told = std::fs::read_to_string(&metrics).unwrap();
+    for (name, value) in [
+        ("rounds_total", 1.0),
+        ("failures_total", 0.0),
+        ("put_total", 1.0),
+        ("resources", 1.0),
+    ] {
+        assert_eq!(metric(&told, name), value, "{name}");
+    }
     // A pull that is under way seems to be everything, and is not.
     std::fs::create_dir(at("pull/.fhirhose-pull")).unwrap();
     std::fs::write(
@@ -313,4 +315,83 @@ fn metrics_can_be_read_by_the_collector_and_flags_that_do_nothing_are_refused() 
     .unwrap();
     let refused = run(&words);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+}
+
+#[test]
+fn a_sync_by_a_schedule_answers_with_metrics_and_ends_at_sigterm() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, store) = (folder.path().join("files"), folder.path().join("replica"));
+    std::fs::create_dir(&source).unwrap();
+    let patient = "{\"resourceType\":\"Patient\",\"id\":\"p\"}\n";
+    std::fs::write(source.join("1.Patient.ndjson"), patient).unwrap();
+    let (address, to) = (
+        format!("127.0.0.1:{}", free_port()),
+        format!("store:{}", store.display()),
+    );
+    let line = [
+        "sync",
+        text(&source),
+        "--to",
+        &to,
+        "--every",
+        "24h",
+        "--metrics-listen",
+        &address,
+    ];
+    let secs = || {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs_f64()
+    };
+    let before = secs();
+    let mut child = start(&line);
+    let url = format!("http://{address}/metrics");
+    let told = eventually("the metrics of a round", || {
+        assert_eq!(child.try_wait().unwrap(), None, "it ended by itself");
+        let (status, told) = get(&url);
+        (status == 200 && told.contains("fhirhose_sync_rounds_total 1\n")).then_some(told)
+    });
+    let success = metric(&told, "last_success_timestamp_seconds");
+    assert!((before - 1.0..=secs()).contains(&success), "{success}");
+    assert_eq!(get(&format!("http://{address}/fhir")).0, 404);
+    signal(&child, "-TERM");
+    let output = ended(child);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("the next round begins at"), "{told}");
+    assert!(told.contains("stopped; run the same command again"), "{told}");
+}
+
+#[test]
+fn a_sync_takes_what_matches_and_sends_it_through_a_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, store) = (folder.path().join("files"), folder.path().join("replica"));
+    std::fs::create_dir(&source).unwrap();
+    let patient = |(id, name, active): &(&str, &str, bool)| {
+        format!(
+            "{{\"resourceType\":\"Patient\",\"id\":\"{id}\",\"active\":{active},\"name\":[{{\"family\":\"{name}\"}}]}}\n"
+        )
+    };
+    let files = |patients: &[_]| patients.iter().map(patient).collect::<String>();
+    let given = files(&[("a", "Meier", true), ("b", "Meier", false), ("c", "Huber", true)]);
+    std::fs::write(source.join("1.Patient.ndjson"), given).unwrap();
+    let to = format!("store:{}", store.display());
+    let line = ["sync", text(&source), "--to", &to, "--json"];
+    let rules = [
+        "--type-filter",
+        "Patient?active=true",
+        "--through",
+        "sed s/Meier/X/",
+    ];
+    let told = succeed(&[&line[..], &rules].concat()).stdout;
+    let report: serde_json::Value = serde_json::from_slice(&told).unwrap();
+    let counts = &report["counts"];
+    assert_eq!(
+        (&counts["created"], &counts["filtered"]),
+        (&2.into(), &1.into()),
+        "{report}"
+    );
+    let expected = files(&[("a", "X", true), ("c", "Huber", true)]);
+    assert_eq!(contents(&store, &folder.path().join("out")), hashes([expected]));
 }
