@@ -28,5 +28,6 @@ mod s3;
 mod sample;
 mod served;
 mod sync;
+mod sync_faulty;
 mod two_way;
 mod verify;

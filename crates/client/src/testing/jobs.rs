@@ -155,8 +155,9 @@ impl Inner {
             files.reverse();
         }
         let next = format!("/fhir/jobs/{number}?page={}", page + 1);
+        let time = self.manner.transaction_time.clone();
         Page {
-            transaction_time: job.begun.to_string(),
+            transaction_time: time.unwrap_or_else(|| job.begun.to_string()),
             request: job.request.clone(),
             files,
             next: (page + 1 < self.pages()).then(|| self.url(&next)),

@@ -43,6 +43,8 @@ pub struct Manner {
     pub separate_status: bool,
     /// Whether its `Content-Location` and links to files are relative.
     pub relative_urls: bool,
+    /// What its manifests have as `transactionTime`; the time of the kick-off when `None`.
+    pub transaction_time: Option<String>,
     /// Whether it refuses a repeated `_type`.
     pub refuses_repeated_type: bool,
     /// Whether it takes no kick-off while an earlier job is not deleted.
