@@ -29,5 +29,6 @@ mod sample;
 mod served;
 mod sync;
 mod sync_faulty;
+mod sync_kill;
 mod two_way;
 mod verify;
