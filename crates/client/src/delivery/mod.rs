@@ -93,7 +93,7 @@ impl DeliveredPull {
                 return Err(Error::new(ErrorKind::OtherFolder, problem));
             }
         }
-        let report = self.pull_and_deliver(&journal, watch).await?;
+        let mut report = self.pull_and_deliver(&journal, watch).await?;
         // Those of earlier runs that did not arrive then.
         let rest = stream::iter(report.files.iter().map(Ok));
         rest.try_for_each_concurrent(self.parallel.max(1), |file| {
@@ -101,17 +101,21 @@ impl DeliveredPull {
         })
         .await?;
         if report.is_whole() {
-            self.finish(&journal).await?;
+            self.deliver_end().await?;
+            self.delete_job(&mut report, watch).await?;
+            self.settle(&journal)?;
         }
         Ok(Delivered::Pulled(Box::new(report)))
     }
 
-    /// Pulls, and delivers beside it.
+    /// Pulls, and delivers beside it. The server keeps its job: nothing may go there before everything is here and at its place.
     async fn pull_and_deliver(&self, journal: &Journal, watch: &dyn Watch) -> Result<PullReport> {
         let (whole, arriving) = mpsc::unbounded_channel();
         let pulling = async move {
             let courier = Courier { watch, whole };
-            self.pull.run(&courier).await
+            let mut pull = self.pull.clone();
+            pull.settings.deletes_job = false;
+            pull.run(&courier).await
         };
         let arriving = stream::unfold(arriving, |mut arriving| async {
             let file: (String, String) = arriving.recv().await?;
@@ -135,13 +139,28 @@ impl DeliveredPull {
         journal.arrived(name, sha256)
     }
 
-    /// Delivers what tells of the files, the manifest last, and removes what is not needed any more.
-    async fn finish(&self, journal: &Journal) -> Result<()> {
+    /// Delivers what tells of the files, the manifest last.
+    async fn deliver_end(&self) -> Result<()> {
         let folder = &self.pull.folder;
         if folder.join(LOG).exists() {
             self.to.deliver(LOG, &folder.join(LOG)).await?;
         }
-        self.to.deliver(MANIFEST, &folder.join(MANIFEST)).await?;
+        self.to.deliver(MANIFEST, &folder.join(MANIFEST)).await
+    }
+
+    /// Has the pull run once more, which fetches nothing, so that it tells the server that its files can go (CL-13).
+    async fn delete_job(&self, report: &mut PullReport, watch: &dyn Watch) -> Result<()> {
+        if !self.pull.settings.deletes_job {
+            return Ok(());
+        }
+        let told = self.pull.run(watch).await?;
+        report.job_deleted = told.job_deleted;
+        report.delete_problem = told.delete_problem;
+        Ok(())
+    }
+
+    /// Notes that nothing is left to do, and removes what is not needed any more.
+    fn settle(&self, journal: &Journal) -> Result<()> {
         let manifest = self.own_manifest();
         let manifest = manifest.ok_or_else(|| Error::new(ErrorKind::Disk, "the manifest is gone"))?;
         journal.finish(&manifest)?;

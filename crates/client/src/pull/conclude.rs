@@ -19,11 +19,16 @@ const LISTS: [(&str, FileKind); 4] = [
     ("outcome", FileKind::Error),
 ];
 
+/// The last event of a pull in the log.
+const COMPLETE: &str = "export_complete";
+
 impl Run<'_> {
     /// Makes everything last and writes the manifest, which says that the folder is finished and what is missing.
     ///
     /// # Errors
     /// The disk.
+        // Before the record, which keeps the next run from coming here.
+        self.log.write(self.now(), COMPLETE, self.summary(&report))?;
     pub(super) fn conclude(&self) -> Result<PullReport> {
         let report = self.report();
         self.folder
@@ -37,15 +42,25 @@ impl Run<'_> {
                 report: report.clone(),
             })?;
         }
-        let detail = json!({
+        Ok(report)
+    }
+
+    /// Writes into the log how a pull has ended that an earlier run has brought to its end, if a power cut has taken that line away.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(super) fn log_end(&self, report: &PullReport) -> Result<()> {
+        self.log.write_once(self.now(), COMPLETE, self.summary(report))
+    }
+
+    fn summary(&self, report: &PullReport) -> Value {
+        json!({
             "files": report.files.len(),
             "resources": report.files.iter().map(|file| file.lines).sum::<u64>(),
             "bytes": report.files.iter().map(|file| file.bytes).sum::<u64>(),
             "attachments": 0,
             "duration": self.duration_ms(),
-        });
-        self.log.write(self.now(), "export_complete", detail)?;
-        Ok(report)
+        })
     }
 
     fn write_manifest(&self, report: &PullReport) -> Result<()> {

@@ -19,7 +19,7 @@ impl Run<'_> {
     /// What ends the export: a job that failed, trouble that does not end, a manifest that cannot be used, the disk.
     pub(super) async fn follow(&self, files: &UnboundedSender<usize>) -> Result<()> {
         let Some((first, url)) = self.known(files)? else {
-            return Ok(());
+            return self.followed();
         };
         let provider = self.pull.provider.clone().with_patience(Patience {
             export_secs_max: self.pull.settings.export_secs_max,
@@ -131,20 +131,22 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Says that the server is done and all pages have come.
+    /// Says that the server is done and all pages have come, unless an earlier run has said so.
     fn followed(&self) -> Result<()> {
-        let plan = held(&self.plan);
-        let [outputs, deleted, errors] = plan.counts();
-        let time = &plan.transaction_time;
+        let (time, counts, pages) = {
+            let plan = held(&self.plan);
+            (plan.transaction_time.clone(), plan.counts(), plan.pages.len())
+        };
+        let [outputs, deleted, errors] = counts;
         let detail = json!({
             "transactionTime": time,
             "totalOutputFileCount": outputs,
             "totalDeletedFileCount": deleted,
             "totalErrorFileCount": errors,
-            "totalManifests": plan.pages.len(),
+            "totalManifests": pages,
         });
-        self.log.write(self.now(), "manifest_complete", detail)?;
-        self.log
-            .write(self.now(), "status_complete", json!({ "transactionTime": time }))
+        self.log.write_once(self.now(), "manifest_complete", detail)?;
+        let detail = json!({ "transactionTime": time });
+        self.log.write_once(self.now(), "status_complete", detail)
     }
 }

@@ -52,7 +52,18 @@ pub(super) async fn kick_off(
 ) -> Result<KickedOff> {
     if let Some(kicked_off) = past.kicked_off.clone() {
         log.name(kicked_off.status_url.as_str());
-        watch.hear(&PullEvent::KickedOff { resumed: true });
+        if !log.has("kickoff")? {
+            // The run that kicked it off was stopped between the journal and the log.
+            let accepted = Ok(Accepted {
+                status_url: kicked_off.status_url.clone(),
+                has_separate_status: kicked_off.has_separate_status,
+                answer: Answer::default(),
+            });
+            log.write(kicked_off.at, "kickoff", detail(pull, &accepted).await)?;
+        }
+        if past.written.is_none() {
+            watch.hear(&PullEvent::KickedOff { resumed: true });
+        }
         return Ok(kicked_off);
     }
     let accepted = match &pull.settings.status_url {

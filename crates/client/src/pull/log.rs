@@ -3,13 +3,15 @@
 //! Every line has one `exportId`, the status URL, through all runs. No line has a token, the query of a file's URL, the `patient` parameter
 //! or anything of a resource.
 
+use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{BufRead, BufReader, ErrorKind as IoErrorKind, Write};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fhirhose_fhir::instant::Instant;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{Error, Result};
@@ -64,6 +66,36 @@ impl Log {
         }
     }
 
+    /// Whether a line of this event was written for this export, in this run or an earlier one. A log that is not kept misses none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Disk`](crate::ErrorKind::Disk).
+    pub(super) fn has(&self, event: &str) -> Result<bool> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(log) = open.as_ref() else {
+            return Ok(true);
+        };
+        for number in 0..LOGS_MAX {
+            let path = numbered(&self.folder, number);
+            let told = tells(&path, event, &log.export_id);
+            if told.map_err(|source| Error::disk("reading", &path, source))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Writes one line, unless an earlier run has.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub(super) fn write_once(&self, now: Instant, event: &str, detail: Value) -> Result<()> {
+        match self.has(event)? {
+            true => Ok(()),
+            false => self.write(now, event, detail),
+        }
+    }
+
     /// Writes one line.
     ///
     /// # Errors
@@ -91,7 +123,7 @@ impl Log {
 }
 
 /// Opens the log at its end; a line that a crash has cut is ended first.
-fn append(folder: &std::path::Path) -> Result<(File, u64)> {
+fn append(folder: &Path) -> Result<(File, u64)> {
     let path = folder.join(NAME);
     let failed = |source| Error::disk("opening", &path, source);
     let opened = OpenOptions::new()
@@ -111,20 +143,51 @@ fn append(folder: &std::path::Path) -> Result<(File, u64)> {
     Ok((file, bytes))
 }
 
-/// `log.ndjson` becomes `log.1.ndjson`, that `log.2.ndjson`, and the oldest goes.
-fn rotate(folder: &std::path::Path) -> Result<()> {
-    let name = |number: u32| match number {
+/// The log that is written, number 0, or one that was put aside.
+fn numbered(folder: &Path, number: u32) -> PathBuf {
+    match number {
         0 => folder.join(NAME),
         number => folder.join(format!("log.{number}.ndjson")),
-    };
+    }
+}
+
+/// `log.ndjson` becomes `log.1.ndjson`, that `log.2.ndjson`, and the oldest goes.
+fn rotate(folder: &Path) -> Result<()> {
     for number in (0..LOGS_MAX - 1).rev() {
-        let from = name(number);
+        let from = numbered(folder, number);
         if from.exists() {
-            let moved = fs::rename(&from, name(number + 1));
+            let moved = fs::rename(&from, numbered(folder, number + 1));
             moved.map_err(|source| Error::disk("putting aside", &from, source))?;
         }
     }
     Ok(())
+}
+
+/// Whether a log has a line of this event and export; a line that a crash has cut counts for nothing.
+fn tells(path: &Path, event: &str, export_id: &str) -> std::io::Result<bool> {
+    let file = match File::open(path) {
+        Err(source) if source.kind() == IoErrorKind::NotFound => return Ok(false),
+        opened => opened?,
+    };
+    let (mut text, mut line) = (BufReader::new(file), Vec::new());
+    while text.read_until(b'\n', &mut line)? > 0 {
+        let told: Option<Told<'_>> = serde_json::from_slice(&line).ok();
+        if told.is_some_and(|told| told.event_id == event && told.export_id == export_id) {
+            return Ok(true);
+        }
+        line.clear();
+    }
+    Ok(false)
+}
+
+/// What a line is about.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    #[serde(borrow)]
+    export_id: Cow<'a, str>,
+    #[serde(borrow)]
+    event_id: Cow<'a, str>,
 }
 
 /// A URL without its query, for that can be a secret.

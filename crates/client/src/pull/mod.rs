@@ -33,7 +33,7 @@ use crate::kick_off::ExportParameters;
 use crate::provider::DataProvider;
 
 /// An export that is to lie in a folder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Pull {
     /// Who has it.
     pub provider: DataProvider,

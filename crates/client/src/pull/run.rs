@@ -72,8 +72,14 @@ pub(super) async fn run(pull: &Pull, watch: &dyn Watch) -> Result<PullReport> {
     if past.is_new {
         journal.rewrite(&[Record::Pull(identity.clone())])?;
     }
-    if let Some(report) = past.finished {
-        return Ok(already_whole(report, begun, pull));
+    let owes_delete = |report: &PullReport| {
+        pull.settings.deletes_job && !report.job_deleted && report.delete_problem.is_none()
+    };
+    match past.finished.take() {
+        // Of a run that was to leave the job to this one.
+        Some(report) if owes_delete(&report) => past.written = Some(report),
+        Some(report) => return Ok(already_whole(report, begun, pull)),
+        None => {}
     }
     let log = Log::open(folder.root().to_owned(), pull.settings.log)?;
     let ran = Box::pin(async {
@@ -100,10 +106,10 @@ pub(super) async fn run(pull: &Pull, watch: &dyn Watch) -> Result<PullReport> {
             is_resumed,
         };
         let report = match past.written {
-            Some(report) => PullReport {
-                already_whole: true,
-                ..report
-            },
+            Some(report) => {
+                run.log_end(&report)?;
+                already_whole(report, begun, pull)
+            }
             None => run.fetch_all().await?,
         };
         run.finish(report, &identity).await

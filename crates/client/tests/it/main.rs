@@ -6,6 +6,7 @@
 
 mod batch;
 mod case;
+mod delivery;
 mod doctor;
 mod ehr;
 mod faults;

@@ -3,6 +3,7 @@
 mod bodies;
 mod chaos;
 mod crash;
+mod ends;
 mod links;
 mod manifests;
 mod waits;

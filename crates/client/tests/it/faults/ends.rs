@@ -1,0 +1,97 @@
+//! How pulls end: each event in the log, the DELETE, manifests without patients, a journal within its limit.
+
+use std::time::Duration;
+
+use fhirhose_client::ErrorKind;
+use fhirhose_client::pull::Quiet;
+use fhirhose_client::testing::{Fault, Manner, Pages, Place, Strike, Words};
+use serde_json::Value;
+
+use super::{Case, LARGEST};
+
+/// Takes the lines of these events out of the log, as if the run had been stopped before it wrote them; one is cut in two.
+fn take_out(case: &Case, events: &[&str]) {
+    let (mut kept, mut cut) = (String::new(), String::new());
+    for line in case.log() {
+        let line_text = format!("{line}\n");
+        if events.iter().any(|event| line["eventId"] == *event) {
+            let half = line_text.split_at(line_text.len() - 10).0;
+            half.clone_into(&mut cut);
+        } else {
+            kept.push_str(&line_text);
+        }
+    }
+    assert!(!cut.is_empty(), "{events:?} were written");
+    std::fs::write(case.folder().join("log.ndjson"), kept + &cut).unwrap();
+}
+
+/// The whole lines of the log.
+fn whole_lines(case: &Case) -> Vec<Value> {
+    let text = std::fs::read_to_string(case.folder().join("log.ndjson")).unwrap();
+    text.lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+fn assert_once(case: &Case, events: &[&str]) {
+    let log = whole_lines(case);
+    for event in events {
+        let lines: Vec<&Value> = log.iter().filter(|line| line["eventId"] == *event).collect();
+        assert_eq!(lines.len(), 1, "{event}");
+        assert_eq!(lines[0]["exportId"], log[log.len() - 1]["exportId"], "{event}");
+    }
+}
+
+#[tokio::test]
+async fn lines_that_a_crash_kept_out_of_the_log_are_written_by_the_next_run() {
+    const EVENTS: [&str; 3] = ["kickoff", "manifest_complete", "status_complete"];
+    let gone = Strike::once(Place::File(LARGEST), Fault::answer(400, Words::Nothing));
+    let mut case = Case::new(Manner::default(), vec![gone]).await;
+    case.settings.file_attempts_max = 1;
+    let first = case.run(&Quiet).await.unwrap();
+    assert_eq!(first.missing.len(), 1);
+    assert_once(&case, &EVENTS);
+    take_out(&case, &EVENTS);
+    case.run(&Quiet).await.unwrap();
+    case.assert_equal();
+    assert_once(&case, &EVENTS);
+    assert_eq!(case.asked(Place::KickOff).len(), 1);
+    let log = whole_lines(&case);
+    let kick_off = log.iter().find(|line| line["eventId"] == "kickoff").unwrap();
+    let url = kick_off["eventDetail"]["exportUrl"].as_str().unwrap();
+    assert!(url.ends_with("/Patient/$export"), "{url}");
+}
+
+#[tokio::test]
+async fn the_end_of_a_pull_is_in_the_log_whenever_its_run_was_stopped() {
+    let manner = Manner {
+        delete_status: Some(503),
+        ..Manner::default()
+    };
+    let case = Case::new(manner, Vec::new()).await;
+    case.whole().await;
+    take_out(&case, &["export_complete"]);
+    let again = case.run(&Quiet).await.unwrap();
+    assert!(again.already_whole);
+    assert_once(&case, &["kickoff", "status_complete", "export_complete"]);
+    case.run(&Quiet).await.unwrap();
+    assert_once(&case, &["export_complete"]);
+}
+
+#[tokio::test]
+async fn cl_13_a_job_that_an_earlier_run_was_to_leave_is_deleted_by_one_that_may() {
+    let mut case = Case::new(Manner::default(), Vec::new()).await;
+    case.settings.deletes_job = false;
+    assert!(!case.whole().await.job_deleted);
+    assert!(case.whole().await.already_whole);
+    assert_eq!(case.asked(Place::Delete).len(), 0);
+    case.settings.deletes_job = true;
+    let asked = case.ehr.asked().len();
+    let report = case.whole().await;
+    assert!(report.already_whole && report.job_deleted);
+    assert_eq!(case.asked(Place::Delete).len(), 1);
+    assert_eq!(case.ehr.asked().len(), asked + 1, "nothing else is asked for");
+    case.whole().await;
+    assert_eq!(case.asked(Place::Delete).len(), 1, "once is enough");
+}
+
