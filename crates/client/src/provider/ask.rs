@@ -97,7 +97,7 @@ impl DataProvider {
     }
 
     /// Whether credentials may go there.
-    fn trusts(&self, url: &Url) -> bool {
+    pub(crate) fn trusts(&self, url: &Url) -> bool {
         let origin = url.origin();
         origin == self.base.origin() || self.trusted.contains(&origin)
     }

@@ -188,9 +188,16 @@ impl DataProvider {
     /// Tells the server that nothing of an export is needed any more, or cancels it; one that is not known any more is done (CL-13).
     ///
     /// # Errors
+    /// [`ErrorKind::Forbidden`] for a status at an origin that is not trusted: a server does not have us delete at another one.
     /// [`ErrorKind::Refused`] or [`ErrorKind::Busy`] with the server's own words. Else as [`Http::fetch`].
     pub async fn delete(&self, status_url: &Url) -> Result<()> {
         let place = name(status_url);
+        if !self.trusts(status_url) {
+            let problem = format!(
+                "{place} is not at the server's origin, nor at one that is trusted: nothing is deleted there"
+            );
+            return Err(Error::new(ErrorKind::Forbidden, problem));
+        }
         let question = Question::new(Method::DELETE, status_url, &place, "application/fhir+json");
         let reply = self.ask(question).await?;
         let is_gone = matches!(reply.status, StatusCode::NOT_FOUND | StatusCode::GONE);

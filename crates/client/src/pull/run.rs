@@ -237,8 +237,8 @@ impl Run<'_> {
             match self.delete(&self.kicked_off.status_url).await {
                 Ok(()) => report.job_deleted = true,
                 Err(error) => {
-                    // A server that refuses will refuse again.
-                    is_settled = error.kind() == ErrorKind::Refused;
+                    // A server that refuses will refuse again, and a place that is not trusted will not be either.
+                    is_settled = matches!(error.kind(), ErrorKind::Refused | ErrorKind::Forbidden);
                     report.delete_problem = Some(why(&error));
                 }
             }

@@ -12,6 +12,7 @@ mod ehr;
 mod faults;
 mod guard;
 mod limits;
+mod origins;
 mod provider;
 mod pull;
 mod quirks;
