@@ -2,21 +2,18 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_LOCATION, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{CONTENT_LOCATION, CONTENT_TYPE, HeaderName};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::http::{header, name};
-use crate::provider::{DataProvider, read_all, refusal, send};
-use crate::{Error, ErrorKind, Result, retry_after};
+use crate::http::name;
+use crate::provider::{DataProvider, Question, absolute};
+use crate::{Error, ErrorKind, Result};
 
 /// The first pause between two looks; each is twice the one before, up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-
-/// The longest pause that a server may ask for.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// Looks that may fail in a row.
 const FAILURES_MAX: u32 = 10;
@@ -60,23 +57,19 @@ impl DataProvider {
             path.pop_if_empty().push("$import");
         }
         let place = name(&url);
-        let request = self.signed_request(Method::POST, &url).await?;
-        let request = request
-            .header(ACCEPT, "application/fhir+json")
-            .header(CONTENT_TYPE, "application/fhir+json")
-            .header("Prefer", "respond-async")
-            .body(order.body().to_string());
-        let response = send(request, &place).await?;
-        if response.status() != StatusCode::ACCEPTED {
-            return Err(refusal(response, &place).await);
+        let question = Question::new(Method::POST, &url, &place, "application/fhir+json")
+            .with(HeaderName::from_static("prefer"), "respond-async")
+            .with(CONTENT_TYPE, "application/fhir+json")
+            .with_body(order.body().to_string());
+        let reply = self.ask(question).await?;
+        if reply.status != StatusCode::ACCEPTED {
+            return Err(self.refusal(&reply, &place));
         }
-        let location = header(response.headers(), CONTENT_LOCATION.as_str());
-        let status_url = location.and_then(|location| url.join(&location).ok());
+        let location = reply.header(CONTENT_LOCATION.as_str());
+        let status_url = location.and_then(|location| absolute(&reply.url, location.trim()).ok());
         status_url.ok_or_else(|| {
-            Error::new(
-                ErrorKind::Protocol,
-                format!("{place} accepts and does not say where to poll"),
-            )
+            let problem = format!("{place} accepts and does not say where to poll");
+            reply.error(ErrorKind::Protocol, &problem)
         })
     }
 
@@ -100,35 +93,32 @@ impl DataProvider {
                     if !passes || failures >= FAILURES_MAX {
                         return Err(error);
                     }
-                    None
+                    error.retry_after()
                 }
             };
-            self.clock().sleep(wait.unwrap_or(pause)).await;
+            self.clock()
+                .sleep(wait.map_or(pause, |asked| asked.max(PAUSE_MIN)))
+                .await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
     async fn look_at_import(&self, status_url: &Url, place: &str) -> Result<Look> {
-        let request = self.signed_request(Method::GET, status_url).await?;
-        let response = send(request.header(ACCEPT, "application/json"), place).await?;
-        match response.status() {
+        let question = Question::new(Method::GET, status_url, place, "application/json");
+        let reply = self.ask(question).await?;
+        match reply.status {
             StatusCode::ACCEPTED => {
-                let asked = header(response.headers(), RETRY_AFTER.as_str());
-                Ok(Look::Running(retry_after::parse(
-                    asked.as_deref(),
-                    self.clock().now(),
-                    RETRY_AFTER_MAX,
-                )))
+                let wait_max = self.retry_after_max();
+                Ok(Look::Running(reply.retry_after(self.clock().now(), wait_max)))
             }
             StatusCode::OK => {
-                let body = read_all(response, place).await?;
-                let report = serde_json::from_slice(&body).map_err(|source| {
+                let report = serde_json::from_slice(&reply.body).map_err(|source| {
                     Error::new(ErrorKind::Protocol, format!("reading the report of {place}"))
                         .caused_by(source)
                 })?;
                 Ok(Look::Done(report))
             }
-            _ => Err(refusal(response, place).await),
+            _ => Err(self.refusal(&reply, place)),
         }
     }
 }

@@ -152,7 +152,7 @@ impl DataProvider {
         reply.refusal(place, self.clock.now(), self.retry_after_max())
     }
 
-    pub(super) fn retry_after_max(&self) -> std::time::Duration {
+    pub(crate) fn retry_after_max(&self) -> std::time::Duration {
         std::time::Duration::from_secs(self.quirks.retry_after_secs_max)
     }
 }

@@ -25,12 +25,13 @@ use crate::quirks::Quirks;
 use crate::smart::TokenSource;
 use crate::{Error, ErrorKind, Result};
 
-pub(crate) use crate::answer::{read_all, refusal, send};
+pub(crate) use crate::answer::{read_all, refusal};
 pub(crate) use ask::Question;
 use credentials::Credentials;
 pub use credentials::TokenGiver;
 pub use file::{Begun, FileRequest, OpenedFile};
 pub use page::ManifestPage;
+pub(crate) use page::absolute;
 pub use pages::{PageNews, Pages};
 pub use patience::{Patience, Pause, Waiting};
 pub use start::Accepted;

@@ -69,7 +69,7 @@ impl ManifestPage {
 
 /// Makes a URL of a server's answer absolute. One of the same host by plain http, in an answer that came by https, is the mistake of a
 /// server behind a proxy, and taken as https.
-pub(super) fn absolute(answered: &Url, text: &str) -> Result<Url, url::ParseError> {
+pub(crate) fn absolute(answered: &Url, text: &str) -> Result<Url, url::ParseError> {
     let mut url = answered.join(text)?;
     let is_mistake = answered.scheme() == "https"
         && url.scheme() == "http"

@@ -11,6 +11,7 @@ mod doctor;
 mod ehr;
 mod faults;
 mod guard;
+mod import_order;
 mod limits;
 mod origins;
 mod provider;
