@@ -6,18 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::journal::Record;
 use super::plan::{Page, Plan};
-use super::report::{FileKind, PullReport, PulledFile};
+use super::report::{PullReport, PulledFile};
 use super::run::{Run, held};
-use crate::receipt::{Asked, Delivery, write_manifest};
+use crate::receipt::{Asked, Delivery, LISTS, clean_request, entry, write_manifest};
 use crate::{Error, ErrorKind, Result};
-
-/// The lists of a manifest by the names that servers give them.
-const LISTS: [(&str, FileKind); 4] = [
-    ("output", FileKind::Output),
-    ("deleted", FileKind::Deleted),
-    ("error", FileKind::Error),
-    ("outcome", FileKind::Error),
-];
 
 /// The last event of a pull in the log.
 const COMPLETE: &str = "export_complete";
@@ -27,8 +19,6 @@ impl Run<'_> {
     ///
     /// # Errors
     /// The disk.
-        // Before the record, which keeps the next run from coming here.
-        self.log.write(self.now(), COMPLETE, self.summary(&report))?;
     pub(super) fn conclude(&self) -> Result<PullReport> {
         let report = self.report();
         self.folder
@@ -37,6 +27,8 @@ impl Run<'_> {
             self.write_pages(&report)?;
         }
         self.write_manifest(&report)?;
+        // Before the record, which keeps the next run from coming here.
+        self.log.write(self.now(), COMPLETE, self.summary(&report))?;
         if report.is_whole() {
             held(&self.journal).keep(&Record::Written {
                 report: report.clone(),
@@ -95,6 +87,7 @@ impl Run<'_> {
         for (index, page) in plan.pages.iter().enumerate() {
             let mut manifest = object(&page.json)?;
             manifest.remove("link");
+            clean_request(&mut manifest);
             for (list, kind) in LISTS {
                 if !manifest.contains_key(list) {
                     continue;
@@ -120,14 +113,12 @@ impl Run<'_> {
 /// The entry of a file in the manifest of its page's folder.
 fn page_entry(file: &PulledFile, page: usize, of_server: Option<&Value>) -> Value {
     let prefix = format!("{page}/");
-    let within = |name: &str| name.strip_prefix(&prefix).unwrap_or(name).to_owned();
-    let mut entry = of_server.cloned().unwrap_or_else(|| json!({}));
-    entry["url"] = within(&file.name).into();
-    entry["count"] = file.lines.into();
-    if let Some(next) = entry["continuesInFile"].as_str().map(within) {
-        entry["continuesInFile"] = next.into();
-    } else if let Some(entry) = entry.as_object_mut() {
-        entry.remove("continuesInFile");
+    let mut entry = entry(file, of_server);
+    for member in ["url", "continuesInFile"] {
+        let within = entry[member].as_str().and_then(|name| name.strip_prefix(&prefix));
+        if let Some(within) = within.map(str::to_owned) {
+            entry[member] = within.into();
+        }
     }
     entry
 }

@@ -189,8 +189,8 @@ impl PulledFolder {
     }
 }
 
-/// The lists of a manifest.
-pub(super) const LISTS: [(&str, FileKind); 4] = [
+/// The lists of a manifest by the names that servers give them.
+pub(crate) const LISTS: [(&str, FileKind); 4] = [
     ("output", FileKind::Output),
     ("deleted", FileKind::Deleted),
     ("error", FileKind::Error),

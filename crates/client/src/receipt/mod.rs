@@ -18,12 +18,13 @@ mod seal;
 mod write;
 
 pub use files::FolderFile;
-pub(crate) use folder::receipt_in;
+pub(crate) use folder::{LISTS, receipt_in};
 pub use folder::{MANIFEST, PulledFolder, Standing};
 pub use head::ResourceHead;
 pub use prove::{Damage, Extra, Proof, ProveSettings, Sealed};
 pub use record::{Asked, RECEIPT_EXTENSION, Receipt, ReceiptFile};
 pub use write::{Delivery, write_manifest};
+pub(crate) use write::{clean_request, entry};
 
 /// The longest `manifest.json` that is read, in bytes.
 const MANIFEST_BYTES_MAX: u64 = 256 << 20;

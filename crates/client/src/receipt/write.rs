@@ -52,9 +52,7 @@ pub fn write_manifest(folder: &Path, delivery: &Delivery<'_>, key: Option<&Signi
         .map_err(|source| Error::new(ErrorKind::Protocol, "reading the manifest").caused_by(source))?;
     let mut receipt = receipt(folder, delivery, &manifest)?;
     put_files(&mut manifest, delivery);
-    if let Some(request) = manifest.get_mut("request").filter(|request| request.is_string()) {
-        *request = without_patients(request.as_str().unwrap_or_default()).into();
-    }
+    clean_request(&mut manifest);
     // A text that the manifest cannot hold by chance or on purpose: it depends on all of it.
     let placeholder = seal::digest(Value::Object(manifest.clone()).to_string().as_bytes());
     match key {
@@ -120,7 +118,8 @@ fn put_files(manifest: &mut Map<String, Value>, delivery: &Delivery<'_>) {
     }
 }
 
-fn entry(file: &PulledFile, of_server: Option<&Value>) -> Value {
+/// The entry of a file: what the server says of it, with what it is here.
+pub(crate) fn entry(file: &PulledFile, of_server: Option<&Value>) -> Value {
     let mut entry = of_server.and_then(Value::as_object).cloned().unwrap_or_default();
     if let Some(resource_type) = &file.resource_type {
         entry.insert("type".to_owned(), json!(resource_type));
@@ -144,6 +143,13 @@ fn put_receipt(manifest: &mut Map<String, Value>, receipt: Value) {
         _ => {
             manifest.insert("extension".to_owned(), json!({ RECEIPT_EXTENSION: receipt }));
         }
+    }
+}
+
+/// Takes out of a manifest's `request` the patients that it names, and secrets.
+pub(crate) fn clean_request(manifest: &mut Map<String, Value>) {
+    if let Some(request) = manifest.get_mut("request").filter(|request| request.is_string()) {
+        *request = without_patients(request.as_str().unwrap_or_default()).into();
     }
 }
 

@@ -95,3 +95,27 @@ async fn cl_13_a_job_that_an_earlier_run_was_to_leave_is_deleted_by_one_that_may
     assert_eq!(case.asked(Place::Delete).len(), 1, "once is enough");
 }
 
+#[tokio::test]
+async fn manifests_of_page_folders_name_no_patient() {
+    let manner = Manner {
+        pages: Pages {
+            files_each: Some(3),
+            ..Pages::default()
+        },
+        ..Manner::default()
+    };
+    let mut case = Case::new(manner, Vec::new()).await;
+    case.settings.page_folders = true;
+    case.parameters.custom = vec![("patient".to_owned(), "Patient/someone".to_owned())];
+    case.run(&Quiet).await.unwrap();
+    for page in ["", "0/", "1/", "2/"] {
+        let text = std::fs::read_to_string(case.folder().join(format!("{page}manifest.json"))).unwrap();
+        assert!(text.contains("/Patient/$export"), "{page}: {text}");
+        assert!(!text.contains("someone"), "{page}: {text}");
+    }
+    let text = std::fs::read_to_string(case.folder().join("0/manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_str(&text).unwrap();
+    let bytes = case.ehr.files()[0].text.len();
+    assert_eq!(manifest["output"][0]["fileSize"], bytes, "{manifest}");
+}
+
