@@ -230,7 +230,7 @@ impl Run<'_> {
         }
     }
 
-    /// Tells of a failure and waits; a server that asks to wait is left alone by all.
+    /// Tells of a failure and waits; a server that asks to wait is left alone by all. Trouble with one file is not: others may be had.
     async fn wait(&self, index: usize, error: &Error, wait: Duration, left: u32) -> Result<()> {
         let file = self.planned(index);
         let why = why(error);
@@ -242,7 +242,7 @@ impl Run<'_> {
         });
         self.log_failure(&file, error)?;
         let clock = self.pull.provider.clock();
-        if error.kind() == ErrorKind::Busy {
+        if asks_to_wait(error) {
             self.gate.close(clock.now(), wait);
         } else {
             clock.sleep(wait).await;
@@ -424,6 +424,12 @@ pub(super) fn why(error: &Error) -> String {
 
 fn is_fatal(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Disk | ErrorKind::DiskFull)
+}
+
+/// Whether it is the server that wants to be left alone, and not one file that has trouble.
+fn asks_to_wait(error: &Error) -> bool {
+    let status = error.answer().map(|answer| answer.status);
+    error.kind() == ErrorKind::Busy && (error.retry_after().is_some() || matches!(status, Some(429 | 503)))
 }
 
 /// Whether another link may help.

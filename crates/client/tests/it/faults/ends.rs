@@ -119,3 +119,57 @@ async fn manifests_of_page_folders_name_no_patient() {
     assert_eq!(manifest["output"][0]["fileSize"], bytes, "{manifest}");
 }
 
+#[tokio::test]
+async fn files_that_always_fail_do_not_hold_the_others_back() {
+    let fault = Fault::answer(500, Words::Html);
+    let mut case = Case::new(Manner::default(), vec![Strike::always(Place::File(0), fault)]).await;
+    case.settings.parallel_downloads = 2;
+    let mut pull = case.pull();
+    pull.provider = pull.provider.with_clock(std::sync::Arc::new(Stopped));
+    let others = case.ehr.files().len() - 1;
+    let heard = Heard::of(others);
+    tokio::select! {
+        ended = pull.run(&heard) => panic!("the first file is still waited for: {ended:?}"),
+        () = heard.all.notified() => {}
+        () = tokio::time::sleep(Duration::from_secs(20)) => panic!("the others wait with it"),
+    }
+}
+
+/// Time that stands: who waits, waits for ever.
+#[derive(Debug)]
+struct Stopped;
+
+#[async_trait::async_trait]
+impl fhirhose_client::Clock for Stopped {
+    fn now(&self) -> fhirhose_fhir::instant::Instant {
+        fhirhose_client::SystemClock.now()
+    }
+
+    async fn sleep(&self, _wait: Duration) {
+        std::future::pending().await
+    }
+}
+
+/// Tells when so many files are whole.
+struct Heard {
+    left: std::sync::atomic::AtomicUsize,
+    all: tokio::sync::Notify,
+}
+
+impl Heard {
+    fn of(files: usize) -> Self {
+        Self {
+            left: files.into(),
+            all: tokio::sync::Notify::new(),
+        }
+    }
+}
+
+impl fhirhose_client::pull::Watch for Heard {
+    fn hear(&self, event: &fhirhose_client::pull::PullEvent<'_>) {
+        let is_done = matches!(event, fhirhose_client::pull::PullEvent::FileDone { .. });
+        if is_done && self.left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) == 1 {
+            self.all.notify_one();
+        }
+    }
+}
