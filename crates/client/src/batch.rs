@@ -17,13 +17,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use url::Url;
 
+use crate::answer::Reply;
 use crate::http::{header, name};
 use crate::provider::{DataProvider, Question};
 use crate::{Error, ErrorKind, Result};
 
 const FHIR_JSON: &str = "application/fhir+json";
 
-/// The longest pause between two tries.
+/// The longest pause between two tries, where the server does not ask for a longer one.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// What an entry does.
@@ -147,7 +148,8 @@ pub struct BatchSettings {
     pub bytes_max: usize,
     /// How often a Bundle or an entry is tried while its failure may pass. Default: 6.
     pub attempts_max: u32,
-    /// The first pause between tries, in milliseconds; each is twice the one before, 60 s at most. Default: 1,000.
+    /// The first pause between tries, in milliseconds; each is twice the one before, 60 s at most, and no shorter than what
+    /// `Retry-After` asks for. Default: 1,000.
     pub pause_ms: u64,
 }
 
@@ -235,32 +237,38 @@ impl Batches {
         for attempt in 1.. {
             let sent: Vec<&BatchEntry> = open.iter().map(|&at| &entries[at]).collect();
             let last = attempt >= self.settings.attempts_max;
-            match self.send_once(&sent).await {
+            let asked = match self.send_once(&sent).await {
                 Ok(got) => {
-                    for (&at, answer) in open.iter().zip(got) {
+                    for (&at, answer) in open.iter().zip(got.answers) {
                         answers[at] = answer;
                     }
                     open.retain(|&at| answers[at].is_passing() && entries[at].is_repeatable());
                     if last || open.is_empty() {
                         break;
                     }
+                    got.retry_after
                 }
                 Err(error) if last || !passes(&error) => return Err(error),
                 Err(error) if !sent.iter().all(|entry| entry.is_repeatable()) => return Err(error),
-                Err(error) => tracing::info!(attempt, %error, "a batch is sent again"),
-            }
-            self.pause(attempt).await;
+                Err(error) => {
+                    // What the server says can quote a resource.
+                    tracing::info!(attempt, kind = ?error.kind(), "a batch is sent again");
+                    error.retry_after()
+                }
+            };
+            self.pause(attempt, asked).await;
         }
         Ok(answers)
     }
 
-    async fn pause(&self, attempt: u32) {
+    async fn pause(&self, attempt: u32, asked: Option<Duration>) {
         let factor = 1_u64 << attempt.saturating_sub(1).min(16);
         let pause = Duration::from_millis(self.settings.pause_ms.saturating_mul(factor)).min(PAUSE_MAX);
+        let pause = asked.map_or(pause, |asked| asked.max(pause));
         self.provider.clock().sleep(pause).await;
     }
 
-    async fn send_once(&self, entries: &[&BatchEntry]) -> Result<Vec<BatchAnswer>> {
+    async fn send_once(&self, entries: &[&BatchEntry]) -> Result<Got> {
         if self.singly.load(Ordering::Relaxed) {
             return self.send_singly(entries).await;
         }
@@ -270,41 +278,49 @@ impl Batches {
         let question = Question::new(Method::POST, &url, &place, FHIR_JSON)
             .with(CONTENT_TYPE, FHIR_JSON)
             .with_body(body);
-        let response = self.provider.send(&question).await?;
-        match response.status() {
-            StatusCode::OK => {
-                let body = crate::provider::read_all(response, &place).await?;
-                read_bundle(&body, entries.len(), &place)
-            }
+        let reply = self.provider.ask(question).await?;
+        match reply.status {
+            StatusCode::OK => Ok(Got {
+                answers: read_bundle(&reply.body, entries.len(), &place)?,
+                retry_after: self.asked_to_wait(&reply),
+            }),
             StatusCode::PAYLOAD_TOO_LARGE if entries.len() > 1 => {
                 let (first, second) = entries.split_at(entries.len() / 2);
-                let mut answers = Box::pin(self.send_once(first)).await?;
-                answers.extend(Box::pin(self.send_once(second)).await?);
-                Ok(answers)
+                let mut got = Box::pin(self.send_once(first)).await?;
+                got.add(Box::pin(self.send_once(second)).await?);
+                Ok(got)
             }
             StatusCode::NOT_FOUND
             | StatusCode::METHOD_NOT_ALLOWED
             | StatusCode::NOT_IMPLEMENTED
             | StatusCode::PAYLOAD_TOO_LARGE => {
-                if response.status() != StatusCode::PAYLOAD_TOO_LARGE {
-                    tracing::info!(status = %response.status(), "the server takes no batches: single requests go");
+                if reply.status != StatusCode::PAYLOAD_TOO_LARGE {
+                    tracing::info!(status = %reply.status, "the server takes no batches: single requests go");
                     self.singly.store(true, Ordering::Relaxed);
                 }
                 self.send_singly(entries).await
             }
-            _ => Err(crate::provider::refusal(response, &place).await),
+            // Whatever a server in trouble says with it: nothing of the batch was done for good, and a later one may be.
+            _ if reply.status.is_server_error() => {
+                Err(self.provider.refusal(&reply, &place).taken_as(ErrorKind::Busy))
+            }
+            _ => Err(self.provider.refusal(&reply, &place)),
         }
     }
 
-    async fn send_singly(&self, entries: &[&BatchEntry]) -> Result<Vec<BatchAnswer>> {
-        let mut answers = Vec::with_capacity(entries.len());
+    fn asked_to_wait(&self, reply: &Reply) -> Option<Duration> {
+        reply.retry_after(self.provider.clock().now(), self.provider.retry_after_max())
+    }
+
+    async fn send_singly(&self, entries: &[&BatchEntry]) -> Result<Got> {
+        let mut got = Got::default();
         for entry in entries {
-            answers.push(self.send_single(entry).await?);
+            got.add(self.send_single(entry).await?);
         }
-        Ok(answers)
+        Ok(got)
     }
 
-    async fn send_single(&self, entry: &BatchEntry) -> Result<BatchAnswer> {
+    async fn send_single(&self, entry: &BatchEntry) -> Result<Got> {
         let url = below(self.provider.base(), &entry.url)?;
         // The path names a resource, perhaps a patient: messages name the server only.
         let place = name(self.provider.base());
@@ -322,15 +338,33 @@ impl Batches {
                 question = question.with(header, value);
             }
         }
-        let response = self.provider.send(&question).await?;
-        let mut answer = answer_of(response.status(), response.headers());
-        let body = crate::provider::read_all(response, &place).await?;
+        let reply = self.provider.ask(question).await?;
+        let retry_after = self.asked_to_wait(&reply);
+        let mut answer = answer_of(reply.status, &reply.headers);
         if !answer.is_done() {
-            answer.hear(&body);
+            answer.hear(&reply.body);
         } else if entry.method == BatchMethod::Get {
-            answer.resource = Some(body);
+            answer.resource = Some(reply.body);
         }
-        Ok(answer)
+        Ok(Got {
+            answers: vec![answer],
+            retry_after,
+        })
+    }
+}
+
+/// What one sending has brought.
+#[derive(Default)]
+struct Got {
+    answers: Vec<BatchAnswer>,
+    /// When the server wants to be asked again.
+    retry_after: Option<Duration>,
+}
+
+impl Got {
+    fn add(&mut self, more: Self) {
+        self.answers.extend(more.answers);
+        self.retry_after = self.retry_after.max(more.retry_after);
     }
 }
 

@@ -95,6 +95,11 @@ impl Error {
         Self { retry_after, ..self }
     }
 
+    /// Has callers act on it as on another kind.
+    pub(crate) fn taken_as(self, kind: ErrorKind) -> Self {
+        Self { kind, ..self }
+    }
+
     /// Takes words out of what the server said.
     pub(crate) fn without_words(mut self, words: &[&str]) -> Self {
         for word in words {

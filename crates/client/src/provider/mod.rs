@@ -25,7 +25,6 @@ use crate::quirks::Quirks;
 use crate::smart::TokenSource;
 use crate::{Error, ErrorKind, Result};
 
-pub(crate) use crate::answer::{read_all, refusal};
 pub(crate) use ask::Question;
 use credentials::Credentials;
 pub use credentials::TokenGiver;

@@ -6,6 +6,7 @@
 
 mod batch;
 mod case;
+mod batch_waits;
 mod delivery;
 mod doctor;
 mod ehr;
