@@ -84,6 +84,8 @@ pub(super) enum Record {
 pub(super) struct Journal {
     file: File,
     path: PathBuf,
+    bytes: u64,
+    bytes_max: u64,
 }
 
 impl Identity {
@@ -133,13 +135,19 @@ impl Journal {
     /// Opens the journal of a folder and reads what it says.
     ///
     /// # Errors
-    /// [`ErrorKind::Disk`]; [`ErrorKind::OtherFolder`] for the journal of a newer version.
-    pub(super) fn open(folder: &PullFolder) -> Result<(Self, Vec<Record>)> {
+    /// [`ErrorKind::Disk`]; [`ErrorKind::OtherFolder`] for the journal of a newer version; [`ErrorKind::Protocol`] for one that is longer
+    /// than it may be.
+    pub(super) fn open(folder: &PullFolder, bytes_max: u64) -> Result<(Self, Vec<Record>)> {
         let path = folder.hidden("journal");
         let mut file = private_file(&path)?;
         let mut text = Vec::new();
-        file.read_to_end(&mut text)
+        (&mut file)
+            .take(bytes_max.saturating_add(1))
+            .read_to_end(&mut text)
             .map_err(|source| Error::disk("reading", &path, source))?;
+        if text.len() as u64 > bytes_max {
+            return Err(too_long(bytes_max));
+        }
         let (records, whole) = read(&text);
         if let Some(Record::Pull(identity)) = records.first()
             && identity.version > VERSION
@@ -150,12 +158,25 @@ impl Journal {
         file.set_len(whole)
             .and_then(|()| file.seek(SeekFrom::Start(whole)))
             .map_err(|source| Error::disk("mending", &path, source))?;
-        Ok((Self { file, path }, records))
+        let journal = Self {
+            file,
+            path,
+            bytes: whole,
+            bytes_max,
+        };
+        Ok((journal, records))
     }
 
     /// Notes what can be found out again after a power cut.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Disk`]; [`ErrorKind::Protocol`] when the journal would be longer than it may be.
     pub(super) fn note(&mut self, record: &Record) -> Result<()> {
         let line = line(record);
+        self.bytes += line.len() as u64;
+        if self.bytes > self.bytes_max {
+            return Err(too_long(self.bytes_max));
+        }
         self.file
             .write_all(line.as_bytes())
             .map_err(|source| Error::disk("writing", &self.path, source))
@@ -172,9 +193,9 @@ impl Journal {
     /// Writes the journal anew, with these records and nothing else.
     pub(super) fn rewrite(&mut self, records: &[Record]) -> Result<()> {
         let next = self.path.with_extension("next");
+        let text: String = records.iter().map(line).collect();
         let written = (|| {
             let mut file = private_file(&next)?;
-            let text: String = records.iter().map(line).collect();
             let write = file
                 .set_len(0)
                 .and_then(|()| file.write_all(text.as_bytes()))
@@ -185,8 +206,14 @@ impl Journal {
             Ok(file)
         })();
         self.file = written?;
+        self.bytes = text.len() as u64;
         Ok(())
     }
+}
+
+fn too_long(bytes_max: u64) -> Error {
+    let problem = format!("the journal of the pull is longer than {bytes_max} bytes");
+    Error::new(ErrorKind::Protocol, problem)
 }
 
 /// One line: the checksum of the record's JSON, and the JSON.

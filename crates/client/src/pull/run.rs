@@ -63,7 +63,7 @@ pub(super) async fn run(pull: &Pull, watch: &dyn Watch) -> Result<PullReport> {
     let begun = pull.provider.clock().now();
     let root = pull.folder.clone();
     let folder = blocking(move || PullFolder::open(&root)).await?;
-    let (mut journal, records) = Journal::open(&folder)?;
+    let (mut journal, records) = Journal::open(&folder, pull.settings.journal_bytes_max)?;
     let identity = Identity::of(pull);
     let mut past = Past::read(records, &identity, &folder, pull.settings.page_folders)?;
     if past.is_lost {

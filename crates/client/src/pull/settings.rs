@@ -26,6 +26,8 @@ pub struct PullSettings {
     pub files_max: usize,
     /// The most text of all pages of the manifest, in bytes; it is held in memory.
     pub manifest_bytes_max: u64,
+    /// The longest journal, in bytes; pages of the manifest are in it each time that they have grown.
+    pub journal_bytes_max: u64,
     /// How long an export may take, in seconds, before it is given up.
     pub export_secs_max: u64,
     /// Whether a file whose lines are not as many as the manifest's `count` is refused.
@@ -58,6 +60,7 @@ impl Default for PullSettings {
             pages_max: 100_000,
             files_max: 1_000_000,
             manifest_bytes_max: 1 << 30,
+            journal_bytes_max: 4 << 30,
             export_secs_max: 30 * 24 * 60 * 60,
             count_is_binding: true,
             type_is_binding: true,

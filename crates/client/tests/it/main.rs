@@ -5,8 +5,8 @@
 )]
 
 mod batch;
-mod case;
 mod batch_waits;
+mod case;
 mod delivery;
 mod doctor;
 mod ehr;

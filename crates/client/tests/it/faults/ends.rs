@@ -120,6 +120,21 @@ async fn manifests_of_page_folders_name_no_patient() {
 }
 
 #[tokio::test]
+async fn a_journal_that_does_not_end_is_left() {
+    let mut case = Case::new(Manner::default(), Vec::new()).await;
+    case.settings.journal_bytes_max = 1_500;
+    for _ in 0..2 {
+        let error = case.run(&Quiet).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        let text = super::chain(&error);
+        assert!(text.contains("longer than 1500 bytes"), "{text}");
+    }
+    case.settings.journal_bytes_max = 1 << 20;
+    case.whole().await;
+    assert_eq!(case.asked(Place::KickOff).len(), 1, "what was noted counts");
+}
+
+#[tokio::test]
 async fn files_that_always_fail_do_not_hold_the_others_back() {
     let fault = Fault::answer(500, Words::Html);
     let mut case = Case::new(Manner::default(), vec![Strike::always(Place::File(0), fault)]).await;
