@@ -31,6 +31,7 @@ mod clock;
 mod decode;
 mod delivery;
 pub mod doctor;
+mod durable;
 mod error;
 mod guard;
 mod http;

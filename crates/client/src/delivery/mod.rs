@@ -10,21 +10,14 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use crate::pull::{Pull, PullEvent, PullReport, Watch};
-use crate::receipt::{Asked, receipt_in};
+use crate::pull::{LOG, Pull, PullEvent, PullReport, Watch};
+use crate::receipt::{Asked, MANIFEST, digest, receipt_in};
 use crate::{Error, ErrorKind, Result};
 
 pub use bucket::{Bucket, BucketSettings};
 use journal::Journal;
-
-/// The file that says that all others are there.
-const MANIFEST: &str = "manifest.json";
-
-/// What happened during the pull.
-const LOG: &str = "log.ndjson";
 
 /// Takes whole files to another place.
 #[async_trait]
@@ -216,9 +209,4 @@ impl Watch for Courier<'_> {
         }
         self.watch.hear(event);
     }
-}
-
-fn digest(text: &[u8]) -> String {
-    let bytes = Sha256::digest(text);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::durable::{put, sync_folder};
 use crate::{Error, ErrorKind, Result};
 
 /// What the pull keeps for itself, below the folder.
@@ -46,11 +47,6 @@ impl PullFolder {
             .map_err(|source| Error::disk("making", root, source))?;
         // The journal is worth nothing in a folder that is not there after a power cut.
         for folder in root.parent().into_iter().chain([root]) {
-            let folder = if folder.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                folder
-            };
             sync_folder(folder).map_err(|source| Error::disk("syncing", folder, source))?;
         }
         let lock = private_file(&hidden.join("lock"))?;
@@ -92,18 +88,10 @@ impl PullFolder {
 
     /// Writes a small file so that after a crash it is there whole or not at all.
     pub(super) fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let partial = self.partial(name);
         let path = self.path(name);
-        let written = (|| {
-            let mut file = File::create(&partial)?;
-            io::Write::write_all(&mut file, bytes)?;
-            file.sync_all()?;
-            let parent = path.parent().unwrap_or(&self.root);
-            fs::create_dir_all(parent)?;
-            fs::rename(&partial, &path)?;
-            sync_folder(parent)
-        })();
-        written.map_err(|source| Error::disk("writing", &path, source))
+        let parent = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(parent).map_err(|source| Error::disk("making", parent, source))?;
+        put(&path, &self.partial(name), bytes)
     }
 
     /// Makes the names of the files in these folders last.
@@ -130,10 +118,6 @@ pub(super) fn private_file(path: &Path) -> Result<File> {
         .mode(0o600)
         .open(path)
         .map_err(|source| Error::disk("opening", path, source))
-}
-
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 fn is_empty(root: &Path) -> Result<bool> {

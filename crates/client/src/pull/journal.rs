@@ -1,8 +1,9 @@
 //! What a pull has to know after a crash: [`Journal`], lines that are only ever appended.
 //!
 //! Each line is a checksum and a [`Record`] as JSON. A line that was not written whole, and all behind it, is cut off when the journal is
-//! opened: what it said is then found out again. The file is for its owner only, for it may hold URLs of files, which can be secrets; the
-//! parameters of the export, patients among them, are in it as digests.
+//! opened: what it said is then found out again. The file is for its owner only: pages of the manifest are in it as they came, with the URLs of
+//! files, which can be secrets, and with what the server repeats of the kick-off. Our own parameters, patients among them, are in it as
+//! digests. When the pull has ended, the pages go.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,10 +14,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::folder::{PullFolder, private_file, sync_folder};
+use super::Pull;
+use super::folder::{PullFolder, private_file};
 use super::report::{PullReport, PulledFile};
-use super::{Pull, hex};
 use crate::decode::{Coding, RestartPoint};
+use crate::durable::sync_folder;
+use crate::receipt::{digest, hex};
 use crate::{Error, ErrorKind, Result};
 
 /// The form of the records.
@@ -99,7 +102,7 @@ impl Identity {
                 return;
             }
             let text = format!("{name}={value}");
-            parameters.insert(name.to_owned(), hex(&Sha256::digest(text)));
+            parameters.insert(name.to_owned(), digest(text.as_bytes()));
         };
         if let Ok(Value::Object(members)) = serde_json::to_value(&pull.parameters) {
             for (name, value) in &members {
@@ -201,7 +204,7 @@ impl Journal {
                 .and_then(|()| file.write_all(text.as_bytes()))
                 .and_then(|()| file.sync_all())
                 .and_then(|()| fs::rename(&next, &self.path))
-                .and_then(|()| sync_folder(self.path.parent().unwrap_or(Path::new("."))));
+                .and_then(|()| sync_folder(self.path.parent().unwrap_or(Path::new(""))));
             write.map_err(|source| Error::disk("writing", &self.path, source))?;
             Ok(file)
         })();
@@ -223,9 +226,7 @@ fn line(record: &Record) -> String {
 }
 
 fn checksum(json: &[u8]) -> String {
-    let mut digits = hex(&Sha256::digest(json));
-    digits.truncate(CHECKSUM_DIGITS);
-    digits
+    hex(&Sha256::digest(json)[..CHECKSUM_DIGITS / 2])
 }
 
 /// The records up to the first line that is not whole, and how many bytes they take.

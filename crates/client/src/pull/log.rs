@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::{Error, Result};
 
 /// The name in the folder.
-const NAME: &str = "log.ndjson";
+pub(crate) const LOG: &str = "log.ndjson";
 
 /// How long a log grows before it is put aside, in bytes.
 const LOG_BYTES_MAX: u64 = 50 << 20;
@@ -118,13 +118,13 @@ impl Log {
         }
         log.bytes += line.len() as u64;
         let written = log.file.write_all(line.as_bytes());
-        written.map_err(|source| Error::disk("writing", &self.folder.join(NAME), source))
+        written.map_err(|source| Error::disk("writing", &self.folder.join(LOG), source))
     }
 }
 
 /// Opens the log at its end; a line that a crash has cut is ended first.
 fn append(folder: &Path) -> Result<(File, u64)> {
-    let path = folder.join(NAME);
+    let path = folder.join(LOG);
     let failed = |source| Error::disk("opening", &path, source);
     let opened = OpenOptions::new()
         .create(true)
@@ -146,7 +146,7 @@ fn append(folder: &Path) -> Result<(File, u64)> {
 /// The log that is written, number 0, or one that was put aside.
 fn numbered(folder: &Path, number: u32) -> PathBuf {
     match number {
-        0 => folder.join(NAME),
+        0 => folder.join(LOG),
         number => folder.join(format!("log.{number}.ndjson")),
     }
 }

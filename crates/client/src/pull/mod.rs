@@ -23,6 +23,7 @@ mod source;
 
 pub use event::{PullEvent, Quiet, Watch};
 pub(crate) use folder::has_begun;
+pub(crate) use log::LOG;
 pub use report::{FileKind, MissingFile, PullReport, PulledFile};
 pub use settings::PullSettings;
 
@@ -31,6 +32,7 @@ use std::path::PathBuf;
 use crate::Result;
 use crate::kick_off::ExportParameters;
 use crate::provider::DataProvider;
+use crate::receipt::hex;
 
 /// An export that is to lie in a folder.
 #[derive(Debug, Clone)]
@@ -54,9 +56,4 @@ impl Pull {
     pub async fn run(&self, watch: &dyn Watch) -> Result<PullReport> {
         Box::pin(run::run(self, watch)).await
     }
-}
-
-/// Bytes in lower-case hex.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

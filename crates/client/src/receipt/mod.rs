@@ -23,6 +23,7 @@ pub use folder::{MANIFEST, PulledFolder, Standing};
 pub use head::ResourceHead;
 pub use prove::{Damage, Extra, Proof, ProveSettings, Sealed};
 pub use record::{Asked, RECEIPT_EXTENSION, Receipt, ReceiptFile};
+pub(crate) use seal::{digest, hex};
 pub use write::{Delivery, write_manifest};
 pub(crate) use write::{clean_request, entry};
 

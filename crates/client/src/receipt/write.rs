@@ -1,8 +1,6 @@
 //! Writes `manifest.json` with its receipt: [`write_manifest`].
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write as _;
 use std::path::Path;
 
 use fhirhose_auth::SigningKey;
@@ -14,6 +12,7 @@ use super::folder::MANIFEST;
 use super::ids;
 use super::record::{Asked, RECEIPT_EXTENSION, RECEIPT_VERSION, Receipt, ReceiptFile};
 use super::seal;
+use crate::durable::put;
 use crate::pull::{FileKind, MissingFile, PulledFile};
 use crate::{Error, ErrorKind, Result};
 
@@ -65,7 +64,12 @@ pub fn write_manifest(folder: &Path, delivery: &Delivery<'_>, key: Option<&Signi
     put_receipt(&mut manifest, json!(receipt));
     let mut text = serde_json::to_string_pretty(&manifest).expect("a manifest is plain data");
     text.push('\n');
-    put(folder, &seal::seal(&text, &placeholder, key)?)?;
+    let text = seal::seal(&text, &placeholder, key)?;
+    put(
+        &folder.join(MANIFEST),
+        &folder.join(".manifest.json.partial"),
+        text.as_bytes(),
+    )?;
     Ok(receipt)
 }
 
@@ -179,16 +183,4 @@ fn without_secrets(mut url: Url) -> String {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.into()
-}
-
-fn put(folder: &Path, text: &str) -> Result<()> {
-    let (partial, path) = (folder.join(".manifest.json.partial"), folder.join(MANIFEST));
-    let written = || {
-        let mut file = File::create(&partial)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&partial, &path)?;
-        File::open(folder)?.sync_all()
-    };
-    written().map_err(|source| Error::disk("writing", &path, source))
 }

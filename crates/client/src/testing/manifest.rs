@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use super::manner::{Counts, ManifestShape, Manner};
 use crate::pull::FileKind;
+use crate::receipt::digest;
 
 /// Where checksums are in the wild; not taken from what reads them.
 const CHECKSUM_EXTENSION: &str = "https://dpc.cms.gov/checksum";
@@ -116,11 +116,7 @@ fn entry(file: &SourceFile, url: &str, manner: &Manner) -> Value {
         entry.insert("fileSize".to_owned(), json!(file.text.len()));
     }
     if manner.checksums {
-        let digest: String = Sha256::digest(&file.text)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let checksum = format!("sha256:{digest}");
+        let checksum = format!("sha256:{}", digest(&file.text));
         let extension = if is_stu4 {
             json!([{"url": CHECKSUM_EXTENSION, "valueString": checksum}])
         } else {
