@@ -15,10 +15,9 @@ use reqwest::header::{
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use url::Url;
 
 use crate::answer::Reply;
-use crate::http::{header, name};
+use crate::http::{below, header, name};
 use crate::provider::{DataProvider, Question};
 use crate::{Error, ErrorKind, Result};
 
@@ -321,7 +320,7 @@ impl Batches {
     }
 
     async fn send_single(&self, entry: &BatchEntry) -> Result<Got> {
-        let url = below(self.provider.base(), &entry.url)?;
+        let url = below(self.provider.base(), entry.url.split('/'));
         // The path names a resource, perhaps a patient: messages name the server only.
         let place = name(self.provider.base());
         let mut question = Question::new(entry.method.http(), &url, &place, FHIR_JSON);
@@ -411,17 +410,6 @@ fn answer_of(status: StatusCode, headers: &HeaderMap) -> BatchAnswer {
 /// Whether a failure may pass by itself.
 fn passes(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Busy)
-}
-
-/// A path below the base; it stays there whatever the path is.
-fn below(base: &Url, path: &str) -> Result<Url> {
-    let mut url = base.clone();
-    {
-        let segments = url.path_segments_mut();
-        let mut segments = segments.map_err(|()| Error::new(ErrorKind::Url, "the base URL has no path"))?;
-        segments.pop_if_empty().extend(path.split('/'));
-    }
-    Ok(url)
 }
 
 /// Writes the Bundle; the texts of resources are spliced in as they are.

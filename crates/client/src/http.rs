@@ -244,6 +244,16 @@ pub(crate) fn parse(url: &str) -> Result<Url> {
     Ok(parsed)
 }
 
+/// A URL below the base; it stays there whatever the parts are.
+pub(crate) fn below<'p>(base: &Url, parts: impl IntoIterator<Item = &'p str>) -> Url {
+    let mut url = base.clone();
+    // One of http or https has a path.
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(parts);
+    }
+    url
+}
+
 /// Names a URL in messages: without query, user and password.
 pub(crate) fn name(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();

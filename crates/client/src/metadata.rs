@@ -5,9 +5,9 @@ use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap};
 use serde_json::Value;
 use url::Url;
 
-use crate::http::{Http, accepted, name};
+use crate::http::{Http, accepted, below, name};
 use crate::provider::DataProvider;
-use crate::quirks::{QuirkProfile, Quirks};
+use crate::quirks::Quirks;
 use crate::small::whole;
 use crate::{Error, ErrorKind, Result};
 
@@ -29,10 +29,7 @@ impl Metadata {
     /// # Errors
     /// [`ErrorKind::Protocol`] for what is no CapabilityStatement; else as [`Http::fetch_small`].
     pub async fn fetch(http: &Http, base: &Url) -> Result<Self> {
-        let mut url = base.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().push("metadata");
-        }
+        let url = below(base, ["metadata"]);
         let place = name(&url);
         let request = http
             .request(Method::GET, &url)?
@@ -61,11 +58,10 @@ impl DataProvider {
         if let Err(why) = &metadata {
             tracing::info!(%why, "no CapabilityStatement to know the server by");
         }
-        let profile = metadata.as_ref().map_or_else(
-            |_| QuirkProfile::recognise(self.base(), &Value::Null, &HeaderMap::new()),
-            |metadata| QuirkProfile::recognise(self.base(), &metadata.statement, &metadata.headers),
-        );
-        let quirks = profile.map_or_else(Quirks::default, |profile| profile.quirks().clone());
+        let (statement, headers) = metadata
+            .map(|metadata| (metadata.statement, metadata.headers))
+            .unwrap_or_default();
+        let quirks = Quirks::recognise(self.base(), &statement, &headers);
         self.with_quirks(quirks)
     }
 }

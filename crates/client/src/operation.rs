@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use url::Url;
 
-use crate::http::name;
+use crate::http::{below, name};
 use crate::provider::{DataProvider, Question};
 use crate::{Error, ErrorKind, Result};
 
@@ -14,13 +14,7 @@ impl DataProvider {
     /// # Errors
     /// [`ErrorKind::Refused`], [`ErrorKind::Busy`], [`ErrorKind::Unreachable`].
     pub async fn operation(&self, path: &str, query: &[(&str, String)]) -> Result<Option<Vec<u8>>> {
-        let mut url = self.base().clone();
-        {
-            let segments = url.path_segments_mut();
-            let mut segments =
-                segments.map_err(|()| Error::new(ErrorKind::Url, "the base URL has no path"))?;
-            segments.pop_if_empty().extend(path.split('/'));
-        }
+        let mut url = below(self.base(), path.split('/'));
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }

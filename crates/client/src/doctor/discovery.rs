@@ -7,6 +7,7 @@ use super::ask::{Seen, shown, told};
 use super::certificate::not_after;
 use super::{Check, Examination};
 use crate::Error;
+use crate::http::below;
 use crate::quirks::QuirkProfile;
 use crate::smart::token_uri;
 
@@ -20,10 +21,11 @@ const CONFIGURATION: (&str, &str) = ("A-01", "smart-configuration");
 impl Examination {
     /// Looks at what the server says of itself, and gives the kind of server that it is.
     pub(super) async fn discover(&mut self) -> Option<QuirkProfile> {
-        let base = self.provider.base().clone();
+        let mut base = self.provider.base().clone();
+        base.set_query(None);
         let (mut statement, mut headers) = (Value::Null, reqwest::header::HeaderMap::new());
         match self
-            .ask_openly(&below(&base, &["metadata"]), "application/fhir+json")
+            .ask_openly(&below(&base, ["metadata"]), "application/fhir+json")
             .await
         {
             Ok(seen) => {
@@ -112,7 +114,7 @@ impl Examination {
 
     async fn look_at_configuration(&mut self, base: &Url, statement: &Value) {
         let (id, title) = CONFIGURATION;
-        let url = below(base, &[".well-known", "smart-configuration"]);
+        let url = below(base, [".well-known", "smart-configuration"]);
         let asked = self.ask_openly(&url, "application/json").await;
         let seen = match asked {
             Ok(seen) => seen,
@@ -185,16 +187,6 @@ impl Examination {
                 .so("A pull stops early when a type that it needs is missing."),
         });
     }
-}
-
-/// A URL below the base.
-pub(super) fn below(base: &Url, parts: &[&str]) -> Url {
-    let mut url = base.clone();
-    url.set_query(None);
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().extend(parts);
-    }
-    url
 }
 
 /// Whether a URL leads to this machine.

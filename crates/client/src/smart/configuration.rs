@@ -5,12 +5,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::http::{Http, name, parse};
+use crate::metadata::Metadata;
 use crate::{Error, ErrorKind, Result};
 
 /// Bytes of a `smart-configuration` at most.
 const CONFIGURATION_BYTES_MAX: usize = 256 << 10;
-/// Bytes of a CapabilityStatement at most; those of large servers have some megabytes.
-const CAPABILITY_BYTES_MAX: usize = 16 << 20;
 /// The extension of a CapabilityStatement that has the authorization server's URLs.
 const OAUTH_URIS: &str = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris";
 
@@ -97,14 +96,11 @@ fn from_document(text: &[u8]) -> Option<SmartConfiguration> {
 }
 
 async fn from_capabilities(http: &Http, base: &str) -> Result<String> {
-    let url = format!("{base}/metadata");
-    let statement = http
-        .fetch_small(&url, "application/fhir+json", CAPABILITY_BYTES_MAX)
-        .await?;
-    let statement: Value = serde_json::from_slice(&statement.bytes).unwrap_or_default();
-    let found = token_uri(&statement).map(str::to_owned);
+    let base = parse(base)?;
+    let metadata = Metadata::fetch(http, &base).await?;
+    let found = token_uri(&metadata.statement).map(str::to_owned);
     found.ok_or_else(|| {
-        let place = parse(base).map(|base| name(&base)).unwrap_or_default();
+        let place = name(&base);
         let problem = format!(
             "{place} names no token endpoint, neither in its smart-configuration nor in its CapabilityStatement"
         );
