@@ -132,6 +132,17 @@ impl Error {
 
     /// What a caller can act on.
     pub fn kind(&self) -> ErrorKind {
+    /// The error and its causes, on one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = StdError::source(self);
+        while let Some(next) = cause {
+            text = format!("{text}: {next}");
+            cause = next.source();
+        }
+        text
+    }
+
         self.kind
     }
 

@@ -7,8 +7,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::http::name;
-use crate::provider::{DataProvider, Question, absolute};
+use crate::http::{below, name};
+use crate::provider::{Backoff, DataProvider, Question, absolute};
 use crate::{Error, ErrorKind, Result};
 
 /// The first pause between two looks; each is twice the one before, up to [`PAUSE_MAX`].
@@ -52,10 +52,7 @@ impl DataProvider {
     /// # Errors
     /// As [`kick_off`](Self::kick_off).
     pub async fn kick_off_import(&self, order: &ImportOrder) -> Result<Url> {
-        let mut url = self.base().clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().push("$import");
-        }
+        let url = below(self.base(), ["$import"]);
         let place = name(&url);
         let question = Question::new(Method::POST, &url, &place, "application/fhir+json")
             .with(HeaderName::from_static("prefer"), "respond-async")
@@ -79,13 +76,14 @@ impl DataProvider {
     /// [`ErrorKind::Refused`] when the server does not know it (any more) or it has failed; what persists of other failures.
     pub async fn import_report(&self, status_url: &Url) -> Result<Value> {
         let place = name(status_url);
-        let (mut pause, mut failures) = (PAUSE_MIN, 0);
+        let mut backoff = Backoff::between(PAUSE_MIN, PAUSE_MAX, status_url.as_str());
+        let mut failures = 0;
         loop {
-            let wait = match self.look_at_import(status_url, &place).await {
+            let asked = match self.look_at_import(status_url, &place).await {
                 Ok(Look::Done(report)) => return Ok(report),
-                Ok(Look::Running(wait)) => {
+                Ok(Look::Running(retry_after)) => {
                     failures = 0;
-                    wait
+                    retry_after
                 }
                 Err(error) => {
                     failures += 1;
@@ -96,10 +94,7 @@ impl DataProvider {
                     error.retry_after()
                 }
             };
-            self.clock()
-                .sleep(wait.map_or(pause, |asked| asked.max(PAUSE_MIN)))
-                .await;
-            pause = (pause * 2).min(PAUSE_MAX);
+            self.clock().sleep(backoff.wait(asked)).await;
         }
     }
 

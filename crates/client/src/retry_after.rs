@@ -10,7 +10,7 @@ pub(crate) fn parse(value: Option<&str>, now: Instant, wait_max: Duration) -> Op
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => {
             let date = Instant::parse_http_date(value).ok()?;
-            Duration::from_micros(u64::try_from(date.micros().saturating_sub(now.micros())).unwrap_or(0))
+            date.since(now)
         }
     };
     Some(wait.min(wait_max))

@@ -9,6 +9,7 @@ mod partial;
 mod text;
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +72,18 @@ impl Instant {
     /// Microseconds since 1970-01-01T00:00:00Z.
     pub const fn micros(self) -> i64 {
         self.0
+    }
+
+    /// The instant so long after this one, [`Instant::MAX`] at most.
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Self {
+        let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+        Self::from_micros(self.0.saturating_add(micros))
+    }
+
+    /// How long it is from an earlier instant to this one; nothing if that one is later, as when a clock was set back.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
     /// Reads a FHIR `instant`: a whole date, a time with seconds, a zone (`Z` or `±hh:mm` up to 14:00).

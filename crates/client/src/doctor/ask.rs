@@ -1,6 +1,5 @@
 //! One question and its whole answer: [`Seen`].
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use fhirhose_fhir::outcome::OperationOutcome;
@@ -121,12 +120,5 @@ pub(super) fn shown(text: &str) -> String {
 
 /// An error with its causes, on one line.
 pub(super) fn told(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(why) = cause {
-        text.push_str(": ");
-        text.push_str(&why.to_string());
-        cause = why.source();
-    }
-    shown(&text)
+    shown(&error.chain())
 }

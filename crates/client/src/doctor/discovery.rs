@@ -164,7 +164,7 @@ impl Examination {
             return self.note(Check::not_tried(id, title, why));
         };
         self.pause().await;
-        let token = match tokens.token().await {
+        let token = match tokens.token_by(&**self.provider.clock()).await {
             Ok(token) => token,
             Err(error) => {
                 let rule = "a signed assertion of a registered client is answered with a token";

@@ -12,6 +12,7 @@ use super::ask::{Seen, shown, told};
 use super::{Check, Examination, Exports};
 use crate::kick_off::ExportParameters;
 use crate::quirks::QuirkLevel;
+use crate::retry_after;
 
 const KICK_OFF: (&str, &str) = ("K-40", "Kick-off");
 const STATUS: (&str, &str) = ("S-07", "Status");
@@ -190,14 +191,8 @@ impl Examination {
     }
 
     fn retry_after(&self, seen: &Seen) -> Option<Duration> {
-        let value = seen.header("retry-after")?;
-        let value = value.trim();
-        if let Ok(seconds) = value.parse() {
-            return Some(Duration::from_secs(seconds));
-        }
-        let date = Instant::parse_http_date(value).ok()?;
-        let micros = date.micros().saturating_sub(self.provider.clock().now().micros());
-        Some(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
+        let value = seen.header("retry-after");
+        retry_after::parse(value.as_deref(), self.provider.clock().now(), Duration::MAX)
     }
 
     fn look_at_progress(&mut self, seen: &Seen) {

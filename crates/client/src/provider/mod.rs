@@ -32,6 +32,7 @@ pub use file::{Begun, FileRequest, OpenedFile};
 pub use page::ManifestPage;
 pub(crate) use page::absolute;
 pub use pages::{PageNews, Pages};
+pub(crate) use patience::Backoff;
 pub use patience::{Patience, Pause, Waiting};
 pub use start::Accepted;
 pub use status::Status;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fhirhose_fhir::instant::Instant;
 use url::Url;
 
-use super::patience::{Backoff, since};
+use super::patience::Backoff;
 use super::status::CodeIs;
 use super::{DataProvider, ManifestPage, Pause, Status, Waiting};
 use crate::http::name;
@@ -189,7 +189,7 @@ impl Pages {
         };
         let patience = &self.provider.patience;
         let wait = (*wait).max(Duration::from_secs(self.provider.quirks.poll_secs_min));
-        let took = since(self.began, self.provider.clock.now());
+        let took = self.provider.clock.now().since(self.began);
         if (took + wait).as_secs() > patience.export_secs_max {
             let problem = format!(
                 "the export at {} is not done after {} s, which is as long as it may take",
@@ -225,7 +225,7 @@ impl Pages {
         };
         let now = self.provider.clock.now();
         let began = *self.trouble_since.get_or_insert(now);
-        if since(began, now).as_secs() >= limit_secs {
+        if now.since(began).as_secs() >= limit_secs {
             return Err(error);
         }
         Ok(error)

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use fhirhose_fhir::instant::Instant;
-
 use crate::Error;
 
 /// The limits of waiting for a server. All of it is by the provider's clock.
@@ -68,7 +66,7 @@ impl<F: Fn(&Pause<'_>) + Send + Sync> Waiting for F {
 
 /// Waits that double, each up to a quarter shorter by what is waited for, so that many who wait do not come at once.
 #[derive(Debug, Clone)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     next: Duration,
     first: Duration,
     most: Duration,
@@ -79,6 +77,11 @@ pub(super) struct Backoff {
 impl Backoff {
     pub(super) fn new(patience: &Patience, what: &str) -> Self {
         let first = Duration::from_millis(patience.wait_millis_min);
+        Self::between(first, Duration::from_secs(patience.backoff_secs_max), what)
+    }
+
+    /// Begins with `first` and goes up to `most`, which is no less.
+    pub(crate) fn between(first: Duration, most: Duration, what: &str) -> Self {
         // FNV-1a: any hash will do.
         let seed = what.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -86,13 +89,13 @@ impl Backoff {
         Self {
             next: first,
             first,
-            most: Duration::from_secs(patience.backoff_secs_max).max(first),
+            most: most.max(first),
             seed,
         }
     }
 
     /// The next wait: what the server asks for, but no less than the least, or one that is longer than the last.
-    pub(super) fn wait(&mut self, retry_after: Option<Duration>) -> Duration {
+    pub(crate) fn wait(&mut self, retry_after: Option<Duration>) -> Duration {
         if let Some(asked) = retry_after {
             return asked.max(self.first);
         }
@@ -104,15 +107,9 @@ impl Backoff {
     }
 
     /// Begins anew, after something went well.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.next = self.first;
     }
-}
-
-/// How long ago that was; nothing if the clock was set back.
-pub(super) fn since(then: Instant, now: Instant) -> Duration {
-    let micros = now.micros().saturating_sub(then.micros());
-    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }
 
 #[cfg(test)]

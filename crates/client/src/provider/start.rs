@@ -9,7 +9,7 @@ use url::Url;
 use super::ask::Question;
 use super::credentials::Credentials;
 use super::page::absolute;
-use super::patience::{Backoff, since};
+use super::patience::Backoff;
 use super::{DataProvider, Pause, Waiting};
 use crate::answer::{Answer, Reply};
 use crate::kick_off::ExportParameters;
@@ -94,7 +94,7 @@ impl DataProvider {
                 true => (u32::MAX, self.quirks.busy_kick_off_secs_max),
                 false => (patience.kick_off_attempts_max, patience.kick_off_secs_max),
             };
-            let until = since(began, self.clock.now()) + wait;
+            let until = self.clock.now().since(began) + wait;
             if attempts >= attempts_max || until > Duration::from_secs(secs_max) {
                 return Err(error);
             }

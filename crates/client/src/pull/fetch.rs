@@ -72,7 +72,7 @@ impl Run<'_> {
         self.log.write(self.now(), "download_request", detail)?;
         let mut fetching = Fetching {
             index,
-            tries: Tries::new(&self.pull.settings),
+            tries: Tries::new(&self.pull.settings, &file.name),
             body: Body::default(),
             text_bytes: Arc::default(),
             come_most: 0,
@@ -233,7 +233,7 @@ impl Run<'_> {
     /// Tells of a failure and waits; a server that asks to wait is left alone by all. Trouble with one file is not: others may be had.
     async fn wait(&self, index: usize, error: &Error, wait: Duration, left: u32) -> Result<()> {
         let file = self.planned(index);
-        let why = why(error);
+        let why = error.chain();
         self.retries.fetch_add(1, Ordering::Relaxed);
         self.watch.hear(&PullEvent::FileFailed {
             name: &file.name,
@@ -283,7 +283,7 @@ impl Run<'_> {
 
     /// Asks for a page that was there before.
     async fn page_again(&self, url: &Url) -> Result<Option<ManifestPage>> {
-        let mut tries = Tries::new(&self.pull.settings);
+        let mut tries = Tries::new(&self.pull.settings, url.as_str());
         loop {
             let error = match self.pull.provider.status(url).await {
                 Ok(Status::Complete(page)) => return Ok(Some(page)),
@@ -366,7 +366,7 @@ impl Run<'_> {
 
     fn missing(&self, index: usize, error: &Error) -> Result<()> {
         let file = self.planned(index);
-        let mut why = why(error);
+        let mut why = error.chain();
         if is_link(error) && self.is_gone.load(Ordering::Relaxed) {
             // The next run would ask for the same in vain, for ever.
             held(&self.journal).keep(&Record::Lost)?;
@@ -388,7 +388,7 @@ impl Run<'_> {
             // What object stores answer can hold signatures.
             "body": Value::Null,
             "code": error.answer().map(|answer| answer.status),
-            "message": why(error),
+            "message": error.chain(),
             "responseHeaders": headers(error.answer()),
         });
         self.log.write(self.now(), "download_error", detail)
@@ -409,17 +409,6 @@ impl Run<'_> {
             text_bytes: Arc::clone(text_bytes),
         }
     }
-}
-
-/// An error and its causes in one line.
-pub(super) fn why(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }
 
 fn is_fatal(error: &Error) -> bool {

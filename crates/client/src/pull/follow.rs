@@ -5,7 +5,6 @@ use tokio::sync::mpsc::UnboundedSender;
 use url::Url;
 
 use super::event::PullEvent;
-use super::fetch::why;
 use super::journal::Record;
 use super::kick_off::{headers, hear};
 use super::run::{Run, held, millis};
@@ -42,7 +41,7 @@ impl Run<'_> {
                     let detail = json!({
                         "body": answer.map(|answer| &answer.body),
                         "code": answer.map(|answer| answer.status),
-                        "message": why(&error),
+                        "message": error.chain(),
                         "responseHeaders": headers(answer),
                     });
                     self.log.write(self.now(), "status_error", detail)?;

@@ -7,6 +7,7 @@ use fhirhose_fhir::instant::Instant;
 
 use super::settings::PullSettings;
 use crate::clock::Clock;
+use crate::provider::Backoff;
 use crate::{Error, ErrorKind};
 
 /// Until when nothing is asked for.
@@ -16,7 +17,7 @@ pub(super) struct Gate(Mutex<Option<Instant>>);
 impl Gate {
     /// Lets nothing through for so long from now on, or longer if that was said before.
     pub(super) fn close(&self, now: Instant, wait: Duration) {
-        let until = later(now, wait);
+        let until = now.after(wait);
         let mut closed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if closed.is_none_or(|known| known < until) {
             *closed = Some(until);
@@ -29,7 +30,7 @@ impl Gate {
             let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let now = clock.now();
             match until {
-                Some(until) if now < until => clock.sleep(between(now, until)).await,
+                Some(until) if now < until => clock.sleep(until.since(now)).await,
                 _ => return,
             }
         }
@@ -41,20 +42,27 @@ impl Gate {
 pub(super) struct Tries {
     pub(super) left: u32,
     busy_left: u32,
-    wait: Duration,
-    wait_min: Duration,
-    wait_max: Duration,
+    backoff: Backoff,
 }
 
 impl Tries {
-    pub(super) fn new(settings: &PullSettings) -> Self {
-        let wait_min = Duration::from_millis(settings.backoff_ms_min);
+    /// As often as the settings say; by `what` is tried the waits of several differ.
+    pub(super) fn new(settings: &PullSettings, what: &str) -> Self {
+        let first = Duration::from_millis(settings.backoff_ms_min);
+        let most = Duration::from_millis(settings.backoff_ms_max);
         Self {
             left: settings.file_attempts_max.max(1),
             busy_left: settings.file_busy_max.max(1),
-            wait: wait_min,
-            wait_min,
-            wait_max: Duration::from_millis(settings.backoff_ms_max).max(wait_min),
+            backoff: Backoff::between(first, most, what),
+        }
+    }
+
+    /// No more often than that, put off or not.
+    pub(super) fn at_most(self, tries_max: u32) -> Self {
+        Self {
+            left: tries_max,
+            busy_left: tries_max,
+            ..self
         }
     }
 
@@ -62,32 +70,21 @@ impl Tries {
     /// either.
     pub(super) fn again(&mut self, error: &Error, got_further: bool) -> Option<Duration> {
         if got_further {
-            self.wait = self.wait_min;
+            self.backoff.reset();
         }
         let left = match error.kind() {
             ErrorKind::Forbidden | ErrorKind::Url => return None,
-            ErrorKind::Busy => &mut self.busy_left,
-            _ if got_further => return Some(self.wait),
-            _ => &mut self.left,
+            ErrorKind::Busy => Some(&mut self.busy_left),
+            _ if got_further => None,
+            _ => Some(&mut self.left),
         };
-        *left -= 1;
-        if *left == 0 {
-            self.left = 0;
-            return None;
+        if let Some(left) = left {
+            *left -= 1;
+            if *left == 0 {
+                self.left = 0;
+                return None;
+            }
         }
-        let wait = self.wait;
-        self.wait = (self.wait * 2).min(self.wait_max);
-        Some(error.retry_after().map_or(wait, |asked| asked.max(self.wait_min)))
+        Some(self.backoff.wait(error.retry_after()))
     }
-}
-
-pub(super) fn later(now: Instant, wait: Duration) -> Instant {
-    let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
-    Instant::from_micros(now.micros().saturating_add(micros))
-}
-
-/// How long it is from one instant to another; nothing if that is past.
-pub(super) fn between(from: Instant, to: Instant) -> Duration {
-    let micros = to.micros().saturating_sub(from.micros());
-    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }

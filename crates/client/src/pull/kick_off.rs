@@ -1,13 +1,11 @@
 //! Kicks the export off, unless an earlier run has: [`kick_off`].
 
-use fhirhose_fhir::export_request::ExportLevel;
 use fhirhose_fhir::instant::Instant;
 use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::Pull;
 use super::event::{PullEvent, Watch};
-use super::fetch::why;
 use super::journal::{Journal, Record};
 use super::log::Log;
 use super::past::Past;
@@ -15,7 +13,7 @@ use super::run::millis;
 use crate::answer::Answer;
 use crate::metadata::Metadata;
 use crate::provider::{Accepted, Pause};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
 /// An export at the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +52,12 @@ pub(super) async fn kick_off(
         log.name(kicked_off.status_url.as_str());
         if !log.has("kickoff")? {
             // The run that kicked it off was stopped between the journal and the log.
-            let accepted = Ok(Accepted {
+            let accepted = Accepted {
                 status_url: kicked_off.status_url.clone(),
                 has_separate_status: kicked_off.has_separate_status,
                 answer: Answer::default(),
-            });
-            log.write(kicked_off.at, "kickoff", detail(pull, &accepted).await)?;
+            };
+            log.write(kicked_off.at, "kickoff", detail(pull, Ok(&accepted)).await)?;
         }
         if past.written.is_none() {
             watch.hear(&PullEvent::KickedOff { resumed: true });
@@ -77,29 +75,29 @@ pub(super) async fn kick_off(
             pull.provider.kick_off_patiently(&pull.parameters, &waiting).await
         }
     };
-    let kicked_off = accepted.as_ref().ok().map(|accepted| KickedOff {
-        status_url: accepted.status_url.clone(),
-        at: pull.provider.clock().now(),
-        has_separate_status: accepted.has_separate_status,
-    });
-    if let Some(kicked_off) = &kicked_off {
-        journal.keep(&kicked_off.record())?;
-        log.name(kicked_off.status_url.as_str());
-    }
-    let detail = detail(pull, &accepted).await;
-    log.write(pull.provider.clock().now(), "kickoff", detail)?;
-    let Some(kicked_off) = kicked_off else {
-        return Err(accepted
-            .err()
-            .unwrap_or_else(|| Error::new(ErrorKind::Protocol, "no export")));
+    let at = pull.provider.clock().now();
+    let accepted = match accepted {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            log.write(at, "kickoff", detail(pull, Err(&error)).await)?;
+            return Err(error);
+        }
     };
+    let kicked_off = KickedOff {
+        status_url: accepted.status_url.clone(),
+        at,
+        has_separate_status: accepted.has_separate_status,
+    };
+    journal.keep(&kicked_off.record())?;
+    log.name(kicked_off.status_url.as_str());
+    log.write(at, "kickoff", detail(pull, Ok(&accepted)).await)?;
     watch.hear(&PullEvent::KickedOff { resumed: false });
     Ok(kicked_off)
 }
 
 /// Tells of a wait.
 pub(super) fn hear(watch: &dyn Watch, pause: &Pause<'_>) {
-    let trouble = pause.trouble.map(why);
+    let trouble = pause.trouble.map(Error::chain);
     watch.hear(&PullEvent::Waiting {
         why: trouble.as_deref().or(pause.progress).unwrap_or_default(),
         wait_ms: millis(pause.wait),
@@ -107,7 +105,7 @@ pub(super) fn hear(watch: &dyn Watch, pause: &Pause<'_>) {
 }
 
 /// What the log says of the kick-off.
-async fn detail(pull: &Pull, accepted: &Result<Accepted>) -> Value {
+async fn detail(pull: &Pull, accepted: Result<&Accepted, &Error>) -> Value {
     let metadata = match pull.settings.log {
         true => Metadata::fetch(pull.provider.http(), pull.provider.base())
             .await
@@ -122,7 +120,7 @@ async fn detail(pull: &Pull, accepted: &Result<Accepted>) -> Value {
     json!({
         "exportUrl": export_url(pull),
         "errorCode": error.and(answer).map(|answer| answer.status),
-        "errorBody": error.map(why),
+        "errorBody": error.map(Error::chain),
         "softwareName": statement["software"]["name"],
         "softwareVersion": statement["software"]["version"],
         "softwareReleaseDate": statement["software"]["releaseDate"],
@@ -145,12 +143,8 @@ pub(super) fn headers(answer: Option<&Answer>) -> Value {
 
 /// Where the kick-off goes, without the id of a patient.
 fn export_url(pull: &Pull) -> Value {
-    let url = pull.parameters.endpoint(pull.provider.base());
-    let text = url.map(|url| url.to_string()).unwrap_or_default();
-    match &pull.parameters.level {
-        ExportLevel::Patient(id) => text.replace(&format!("/{id}/$export"), "/-/$export").into(),
-        _ => text.into(),
-    }
+    let url = pull.parameters.endpoint(pull.provider.base()).ok();
+    url.map(|url| pull.parameters.place(&url)).into()
 }
 
 /// The parameters, without those that can name a patient.

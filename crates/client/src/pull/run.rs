@@ -13,9 +13,8 @@ use url::Url;
 
 use super::Pull;
 use super::event::{PullEvent, Watch};
-use super::fetch::why;
 use super::folder::PullFolder;
-use super::gate::{Gate, Tries, between, later};
+use super::gate::{Gate, Tries};
 use super::journal::{Identity, Journal, Record};
 use super::kick_off::{self, KickedOff};
 use super::lines::LongLines;
@@ -116,7 +115,7 @@ pub(super) async fn run(pull: &Pull, watch: &dyn Watch) -> Result<PullReport> {
     })
     .await;
     if let Err(error) = &ran {
-        let detail = serde_json::json!({ "error": why(error) });
+        let detail = serde_json::json!({ "error": error.chain() });
         // The error itself matters more than a log that cannot be written.
         let _ = log.write(pull.provider.clock().now(), "client_error", detail);
     }
@@ -130,7 +129,7 @@ fn already_whole(report: PullReport, begun: Instant, pull: &Pull) -> PullReport 
         resumed: true,
         retries: 0,
         bytes_received: 0,
-        ms: millis(between(begun, pull.provider.clock().now())),
+        ms: millis(pull.provider.clock().now().since(begun)),
         ..report
     }
 }
@@ -152,7 +151,7 @@ impl Run<'_> {
     /// Fetches what arrives, so many files at a time. The futures' type is named, so that a whole pull may go to another thread.
     async fn fetch_arriving(&self, mut arriving: mpsc::UnboundedReceiver<usize>) -> Result<()> {
         let quirks = self.pull.provider.quirks();
-        let parallel = quirks.parallel(self.pull.settings.parallel_downloads).max(1);
+        let parallel = quirks.parallel(self.pull.settings.parallel_downloads);
         let mut fetches: FuturesUnordered<BoxFuture<'_, Result<()>>> = FuturesUnordered::new();
         let mut is_open = true;
         while is_open || !fetches.is_empty() {
@@ -185,7 +184,7 @@ impl Run<'_> {
     /// Ends an export that takes too long.
     pub(super) fn check_time(&self) -> Result<()> {
         let secs_max = self.pull.settings.export_secs_max;
-        if self.now() <= later(self.kicked_off.at, Duration::from_secs(secs_max)) {
+        if self.now().since(self.kicked_off.at) <= Duration::from_secs(secs_max) {
             return Ok(());
         }
         let problem = format!("the export has taken more than {secs_max} s and is given up");
@@ -195,7 +194,6 @@ impl Run<'_> {
     /// What this run has come to so far.
     pub(super) fn report(&self) -> PullReport {
         let (plan, done, missing) = (held(&self.plan), held(&self.done), held(&self.missing));
-        let names = || plan.files.iter().map(|file| &file.name);
         let not_had = |file: &Planned| match missing.get(&file.name) {
             Some(missing) => Some(missing.clone()),
             None if done.contains_key(&file.name) => None,
@@ -207,15 +205,15 @@ impl Run<'_> {
         }
         PullReport {
             transaction_time: plan.transaction_time.clone(),
-            files: names()
-                .filter_map(|name| Some(done.get(name)?.0.clone()))
+            files: (plan.files.iter())
+                .filter_map(|file| Some(done.get(&file.name)?.0.clone()))
                 .collect(),
             missing: plan.files.iter().filter_map(not_had).collect(),
             resumed: self.is_resumed,
             already_whole: false,
             retries: self.retries.load(Ordering::Relaxed),
             bytes_received: self.received.load(Ordering::Relaxed),
-            ms: millis(between(self.begun, self.now())),
+            ms: millis(self.now().since(self.begun)),
             issues,
             job_deleted: false,
             delete_problem: None,
@@ -224,7 +222,7 @@ impl Run<'_> {
 
     /// How long the export has taken, over all runs.
     pub(super) fn duration_ms(&self) -> u64 {
-        millis(between(self.kicked_off.at, self.now()))
+        millis(self.now().since(self.kicked_off.at))
     }
 
     /// Tells the server that nothing is needed any more, after everything is safe (CL-13).
@@ -239,11 +237,11 @@ impl Run<'_> {
                 Err(error) => {
                     // A server that refuses will refuse again, and a place that is not trusted will not be either.
                     is_settled = matches!(error.kind(), ErrorKind::Refused | ErrorKind::Forbidden);
-                    report.delete_problem = Some(why(&error));
+                    report.delete_problem = Some(error.chain());
                 }
             }
         }
-        report.ms = millis(between(self.begun, self.now()));
+        report.ms = millis(self.now().since(self.begun));
         if is_settled {
             let kicked_off = self.kicked_off.record();
             let finished = Record::Finished {
@@ -255,12 +253,7 @@ impl Run<'_> {
     }
 
     async fn delete(&self, status_url: &Url) -> Result<()> {
-        let settings = super::PullSettings {
-            file_attempts_max: DELETE_TRIES_MAX,
-            file_busy_max: DELETE_TRIES_MAX,
-            ..self.pull.settings.clone()
-        };
-        let mut tries = Tries::new(&settings);
+        let mut tries = Tries::new(&self.pull.settings, status_url.as_str()).at_most(DELETE_TRIES_MAX);
         loop {
             let error = match self.pull.provider.delete(status_url).await {
                 Ok(()) => return Ok(()),
@@ -269,7 +262,7 @@ impl Run<'_> {
             let passes = matches!(error.kind(), ErrorKind::Busy | ErrorKind::Unreachable);
             match tries.again(&error, false).filter(|_| passes) {
                 Some(wait) => {
-                    let (why, wait_ms) = (why(&error), millis(wait));
+                    let (why, wait_ms) = (error.chain(), millis(wait));
                     self.watch.hear(&PullEvent::Waiting { why: &why, wait_ms });
                     self.pull.provider.clock().sleep(wait).await;
                 }

@@ -14,7 +14,7 @@ pub struct PullSettings {
     pub file_attempts_max: u32,
     /// How often the server may put one file off (429, 5xx) before it counts as missing.
     pub file_busy_max: u32,
-    /// The first wait after a failure, in milliseconds; it doubles each time.
+    /// The first wait after a failure, in milliseconds; it doubles each time, and is up to a quarter shorter so that not all come at once.
     pub backoff_ms_min: u64,
     /// The longest wait after a failure, in milliseconds.
     pub backoff_ms_max: u64,

@@ -210,7 +210,7 @@ impl Inner {
             // RFC 6749: left out where it is what was asked for.
             scopes: answer.scope.unwrap_or_else(|| self.settings.scopes.clone()),
             since: now,
-            until: later(now, life.saturating_sub(MARGIN.min(life / 2))),
+            until: now.after(life.saturating_sub(MARGIN.min(life / 2))),
         })
     }
 
@@ -238,11 +238,6 @@ impl Inner {
             .append_pair("client_assertion", &assertion);
         Ok(form.finish())
     }
-}
-
-fn later(instant: Instant, wait: Duration) -> Instant {
-    let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
-    Instant::from_micros(instant.micros().saturating_add(micros))
 }
 
 /// A number or, as some servers write it (BCDA), a text that is one.

@@ -1,5 +1,7 @@
 //! Instants: text to number and back, and what is refused.
 
+use std::time::Duration;
+
 use proptest::prelude::{ProptestConfig, Strategy, prop_assert, prop_assert_eq, proptest};
 
 use super::{INSTANT_BYTES, Instant, InstantError, write_instant};
@@ -153,4 +155,15 @@ fn serde_uses_the_text() {
         instant
     );
     assert!(serde_json::from_str::<Instant>("\"1970-01-01\"").is_err());
+}
+
+#[test]
+fn instants_and_durations_add_up_within_the_years_that_there_are() {
+    let now = Instant::parse("2026-11-21T10:00:00Z").expect("an instant");
+    let later = now.after(Duration::from_millis(90_500));
+    assert_eq!(later.to_string(), "2026-11-21T10:01:30.500000Z");
+    assert_eq!(later.since(now), Duration::from_millis(90_500));
+    assert_eq!(now.since(later), Duration::ZERO, "a clock that was set back");
+    assert_eq!(now.after(Duration::MAX), Instant::MAX);
+    assert_eq!(Instant::MAX.since(Instant::MIN).as_secs(), 315_537_897_599);
 }
