@@ -136,7 +136,12 @@ pub(super) fn is_ndjson(name: &str) -> bool {
         .strip_suffix(".gz")
         .or(file.strip_suffix(".zst"))
         .unwrap_or(file);
-    plain.ends_with(".ndjson") && plain != "log.ndjson" && !plain.starts_with("log.")
+    plain.ends_with(".ndjson") && !is_log(plain)
+}
+
+/// Whether this is a log of a pull, rotated ones too.
+pub(super) fn is_log(name: &str) -> bool {
+    name.starts_with("log.") && name.contains("ndjson")
 }
 
 /// What a file holds, by its name: `1.Patient.ndjson`, `Patient.000.ndjson.gz`, `deleted/1.Bundle.ndjson`, `1.output.ndjson`.

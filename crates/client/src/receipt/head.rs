@@ -55,3 +55,8 @@ impl ResourceHead {
         })
     }
 }
+
+/// The id of the resource in a line, if that is one and has one.
+pub(super) fn id(line: &[u8]) -> Option<String> {
+    ResourceHead::read(line).ok()?.id
+}

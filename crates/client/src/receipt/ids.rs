@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::LINE_BYTES_MAX;
-use super::head::ResourceHead;
+use super::head::id;
 use crate::{Error, Result};
 
 /// Read backwards at a time, in bytes.
@@ -20,10 +20,6 @@ pub(super) fn first_and_last(path: &Path) -> Result<(Option<String>, Option<Stri
         Ok((id(&first), id(&last)))
     };
     read().map_err(|source| Error::disk("reading", path, source))
-}
-
-fn id(line: &[u8]) -> Option<String> {
-    ResourceHead::read(line).ok()?.id
 }
 
 fn first_line(file: &File) -> std::io::Result<Vec<u8>> {

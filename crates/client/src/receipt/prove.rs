@@ -210,7 +210,7 @@ impl PulledFolder {
     fn find_extra(&self, proof: &mut Proof) -> Result<()> {
         let named: BTreeSet<&str> = self.files().iter().map(|file| file.name.as_str()).collect();
         for file in files::list(self.path())? {
-            let is_known = file == MANIFEST || file.ends_with("/manifest.json") || is_log(&file);
+            let is_known = file == MANIFEST || file.ends_with("/manifest.json") || files::is_log(&file);
             if !is_known && !named.contains(file.as_str()) {
                 let is_data = files::is_ndjson(&file) && !file.starts_with("attachments/");
                 proof.extra.push(Extra { file, is_data });
@@ -228,11 +228,6 @@ impl Proof {
             why: why.to_owned(),
         });
     }
-}
-
-/// A log of a pull, rotated ones too.
-fn is_log(name: &str) -> bool {
-    name == "log.ndjson" || name.starts_with("log.") && name.contains("ndjson")
 }
 
 /// Reads the files, several at a time; `None` for one that is not there.

@@ -7,7 +7,7 @@ use fhirhose_fhir::ndjson::{Cut, Cutter, CutterLimits, lines};
 use sha2::{Digest, Sha256};
 
 use super::LINE_BYTES_MAX;
-use super::head::ResourceHead;
+use super::head::{ResourceHead, id};
 use super::seal::hex;
 
 /// Read at a time, in bytes.
@@ -174,8 +174,4 @@ impl<'a> LineWatch<'a> {
         };
         self.bad_line = Some((number, why));
     }
-}
-
-fn id(line: &[u8]) -> Option<String> {
-    ResourceHead::read(line).ok()?.id
 }
