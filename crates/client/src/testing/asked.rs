@@ -33,18 +33,12 @@ pub struct Asked {
 impl Asked {
     /// A header's first value.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(own, _)| own == name);
-        found.map(|(_, value)| value.as_str())
+        header(&self.headers, name)
     }
 
     /// The first byte that a `Range` asks for; `None` without one.
     pub fn range_start(&self) -> Option<u64> {
-        self.header("range")?
-            .strip_prefix("bytes=")?
-            .split('-')
-            .next()?
-            .parse()
-            .ok()
+        range_start(&self.headers)
     }
 
     /// Which file was asked for.
@@ -57,15 +51,33 @@ impl Asked {
 
     /// The path, without its query.
     pub fn path(&self) -> &str {
-        self.target.split('?').next().unwrap_or_default()
+        path(&self.target)
     }
 
     /// The values of a parameter of the query, decoded.
     pub fn query(&self, name: &str) -> Vec<String> {
-        let query = self.target.split_once('?').map_or("", |(_, query)| query);
-        url::form_urlencoded::parse(query.as_bytes())
-            .filter(|(own, _)| own == name)
-            .map(|(_, value)| value.into_owned())
-            .collect()
+        query(&self.target, name)
     }
+}
+
+pub(super) fn header<'h>(headers: &'h [(String, String)], name: &str) -> Option<&'h str> {
+    let found = headers.iter().find(|(own, _)| own == name);
+    found.map(|(_, value)| value.as_str())
+}
+
+pub(super) fn range_start(headers: &[(String, String)]) -> Option<u64> {
+    let range = header(headers, "range")?.strip_prefix("bytes=")?;
+    range.split('-').next()?.parse().ok()
+}
+
+pub(super) fn path(target: &str) -> &str {
+    target.split('?').next().unwrap_or_default()
+}
+
+pub(super) fn query(target: &str, name: &str) -> Vec<String> {
+    let query = target.split_once('?').map_or("", |(_, query)| query);
+    url::form_urlencoded::parse(query.as_bytes())
+        .filter(|(own, _)| own == name)
+        .map(|(_, value)| value.into_owned())
+        .collect()
 }

@@ -9,7 +9,7 @@ use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::asked::{Asked, Host};
+use super::asked::{self, Asked, Host};
 use super::clock::SimulatedClock;
 use super::connection::{self, Answer, Request};
 use super::drawn::Random;
@@ -292,20 +292,15 @@ impl Inner {
 
 impl Request {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(own, _)| own == name);
-        found.map(|(_, value)| value.as_str())
+        asked::header(&self.headers, name)
     }
 
     fn path(&self) -> &str {
-        self.target.split('?').next().unwrap_or_default()
+        asked::path(&self.target)
     }
 
     pub(super) fn query(&self, name: &str) -> Vec<String> {
-        let query = self.target.split_once('?').map_or("", |(_, query)| query);
-        url::form_urlencoded::parse(query.as_bytes())
-            .filter(|(own, _)| own == name)
-            .map(|(_, value)| value.into_owned())
-            .collect()
+        asked::query(&self.target, name)
     }
 }
 

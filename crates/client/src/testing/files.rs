@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fhirhose_fhir::instant::Instant;
 
-use super::asked::Host;
+use super::asked::{Host, range_start};
 use super::connection::{Answer, Request};
 use super::ehr::{Inner, State};
 use super::jobs::outcome;
@@ -37,7 +37,6 @@ impl Inner {
     ) -> Answer {
         let now = self.now();
         let bears = request.header("authorization").is_some();
-        let is_redirected = matches!(self.manner.file_host, FileHost::Redirected(_));
         let wants_token = self.manner.files_want_token && host == Host::Fhir;
         if bears && !wants_token {
             // Object stores refuse what is signed twice.
@@ -52,7 +51,7 @@ impl Inner {
         if let (FileHost::Redirected(status), Host::Fhir) = (self.manner.file_host, host) {
             return Answer::new(status).header("Location", format!("{}{}", self.file_origin, request.target));
         }
-        if host == Host::Files && self.manner.file_host == FileHost::Own && !is_redirected {
+        if host == Host::Files && self.manner.file_host == FileHost::Own {
             return outcome(404, "not-found", "nothing lies here");
         }
         self.contents(state, request, index, fault)
@@ -123,7 +122,7 @@ impl Inner {
     }
 
     fn ranged(&self, request: &Request, tag: Option<&str>, mut answer: Answer) -> Answer {
-        let Some(from) = range_start(request) else {
+        let Some(from) = range_start(&request.headers) else {
             return answer;
         };
         let fault = answer.fault.clone();
@@ -189,17 +188,6 @@ fn altered(text: &[u8], thousandths: u16) -> Bytes {
         text[at] = if text[at] == b'7' { b'8' } else { b'7' };
     }
     text.into()
-}
-
-fn range_start(request: &Request) -> Option<u64> {
-    let range = request.header("range")?.strip_prefix("bytes=")?;
-    range
-        .strip_suffix('-')
-        .unwrap_or(range)
-        .split('-')
-        .next()?
-        .parse()
-        .ok()
 }
 
 fn is_accepted(coding: &str, accepts: &str) -> bool {
