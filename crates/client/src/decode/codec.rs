@@ -12,7 +12,6 @@ const GZIP_WINDOW_LOG: u8 = 15;
 
 /// The state of a coding.
 pub(super) enum Codec {
-    Identity,
     Gzip {
         member: Box<Decompress>,
         /// Whether bytes of it have been read.
@@ -30,39 +29,23 @@ pub(super) struct Step {
 }
 
 impl Codec {
-    pub(super) fn new(coding: Coding, window_log_max: u32) -> Result<Self> {
+    /// The state at the beginning; none for a body without a coding.
+    pub(super) fn new(coding: Coding, window_log_max: u32) -> Result<Option<Self>> {
         Ok(match coding {
-            Coding::Identity => Self::Identity,
-            Coding::Gzip => Self::gzip(),
+            Coding::Identity => None,
+            Coding::Gzip => Some(Self::gzip()),
             Coding::Zstd => {
                 let mut frames = Frames::new().map_err(broken)?;
                 let window = DParameter::WindowLogMax(window_log_max);
                 frames.set_parameter(window).map_err(broken)?;
-                Self::Zstd(frames)
+                Some(Self::Zstd(frames))
             }
         })
-    }
-
-    pub(super) fn coding(&self) -> Coding {
-        match self {
-            Self::Identity => Coding::Identity,
-            Self::Gzip { .. } => Coding::Gzip,
-            Self::Zstd(_) => Coding::Zstd,
-        }
     }
 
     /// Reads some of `encoded` and writes some of `text`. Does nothing between members without input.
     pub(super) fn step(&mut self, encoded: &[u8], text: &mut [u8]) -> Result<Step> {
         match self {
-            Self::Identity => {
-                let bytes = encoded.len().min(text.len());
-                text[..bytes].copy_from_slice(&encoded[..bytes]);
-                Ok(Step {
-                    read: bytes,
-                    written: bytes,
-                    is_end: true,
-                })
-            }
             Self::Gzip { member, is_begun } => {
                 if encoded.is_empty() && !*is_begun {
                     return Ok(Step {

@@ -101,7 +101,9 @@ impl Default for DecodeLimits {
 
 /// Undoes the coding of one body.
 pub struct Decoder {
-    codec: Codec,
+    coding: Coding,
+    /// None without a coding.
+    codec: Option<Codec>,
     /// How much has come and how much was given.
     at: RestartPoint,
     restart: RestartPoint,
@@ -132,6 +134,7 @@ impl Decoder {
             Coding::Gzip | Coding::Zstd => PIECE_BYTES,
         };
         Ok(Self {
+            coding,
             codec: Codec::new(coding, limits.zstd_window_log_max)?,
             at: from,
             restart: from,
@@ -143,7 +146,7 @@ impl Decoder {
 
     /// The coding that is undone.
     pub fn coding(&self) -> Coding {
-        self.codec.coding()
+        self.coding
     }
 
     /// Takes encoded bytes, all of them, and gives text to `sink`, at most 256 KiB at once unless the body has no coding. Blocks as long
@@ -153,16 +156,12 @@ impl Decoder {
     /// [`ErrorKind::Corrupt`] for what is not of the coding, or becomes more than the limits allow; and what the sink says. Afterwards the
     /// decoder is of no use.
     pub fn push(&mut self, encoded: &[u8], sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        if self.coding() == Coding::Identity {
-            sink(encoded)?;
-            self.at.encoded += encoded.len() as u64;
-            self.at.decoded += encoded.len() as u64;
-            self.restart = self.at;
-            return Ok(());
-        }
         let mut rest = encoded;
         loop {
-            let step = self.codec.step(rest, &mut self.piece)?;
+            let Some(codec) = &mut self.codec else {
+                return self.pass(encoded, sink);
+            };
+            let step = codec.step(rest, &mut self.piece)?;
             rest = &rest[step.read..];
             self.at.encoded += step.read as u64;
             self.at.decoded += step.written as u64;
@@ -185,6 +184,15 @@ impl Decoder {
                 ));
             }
         }
+    }
+
+    /// Gives bytes that have no coding.
+    fn pass(&mut self, text: &[u8], sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        sink(text)?;
+        self.at.encoded += text.len() as u64;
+        self.at.decoded += text.len() as u64;
+        self.restart = self.at;
+        Ok(())
     }
 
     /// Hears that the body has ended.
