@@ -18,6 +18,7 @@ mod origins;
 mod provider;
 mod pull;
 mod quirks;
+mod quirks_members;
 mod receipt;
 mod server;
 mod smart;
