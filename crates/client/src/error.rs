@@ -21,9 +21,11 @@ pub enum ErrorKind {
     Forbidden,
     /// No connection, a time-out, or a body that ended short: trying again may help.
     Unreachable,
-    /// The server refuses: a 4xx other than 408 and 429; or a job has failed.
+    /// The server refuses, and will again: what is no trouble that passes, such as most of 4xx, and a 5xx whose OperationOutcome says that
+    /// something is wrong; or a job has failed.
     Refused,
-    /// The server has trouble or asks to come back later: 408, 429, 5xx; [`Error::retry_after`] says when.
+    /// The server has trouble that passes or asks to come back later: 408, 425, 429, 502 to 504, a 5xx without an OperationOutcome or with one
+    /// that calls itself passing, a page of HTML in place of an answer; [`Error::retry_after`] says when, if it does.
     Busy,
     /// The link to a file is not good any more, or never was: 401, 403, 404, 410, or what object stores say instead. The manifest, fetched
     /// again, may have another one.
