@@ -172,16 +172,6 @@ pub struct Batches {
     singly: AtomicBool,
 }
 
-impl DataProvider {
-    /// Sends entries and says what became of each, in their order. See [`Batches`], which is to be kept where more will follow.
-    ///
-    /// # Errors
-    /// As [`Batches::send`].
-    pub async fn batch(&self, entries: &[BatchEntry], settings: &BatchSettings) -> Result<Vec<BatchAnswer>> {
-        Batches::new(self.clone(), settings.clone()).send(entries).await
-    }
-}
-
 impl Batches {
     /// Prepares for a server.
     pub fn new(provider: DataProvider, settings: BatchSettings) -> Self {

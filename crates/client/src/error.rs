@@ -132,8 +132,6 @@ impl Error {
         }
     }
 
-    /// What a caller can act on.
-    pub fn kind(&self) -> ErrorKind {
     /// The error and its causes, on one line.
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
@@ -145,6 +143,8 @@ impl Error {
         text
     }
 
+    /// What a caller can act on.
+    pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 

@@ -6,11 +6,10 @@ use reqwest::header::{
     IF_RANGE, RANGE,
 };
 use reqwest::{Method, Response, StatusCode};
-use serde::{Deserialize, Serialize};
 
 use super::DataProvider;
 use super::ask::Question;
-use crate::answer::{Answer, Reply, is_html_type};
+use crate::answer::{Reply, is_html_type};
 use crate::decode::Coding;
 use crate::http::{ByteStream, content_range_start, header, name, parse};
 use crate::{Error, ErrorKind, Result};
@@ -25,15 +24,12 @@ pub struct FileRequest<'a> {
     pub url: &'a str,
     /// What the manifest says: whether credentials go along, if the URL's origin is trusted with them.
     pub requires_access_token: bool,
-    /// `Accept`.
-    pub accept: &'a str,
     /// What is there of it already.
     pub begun: Option<Begun>,
 }
 
 /// A file of which some bytes are there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Begun {
     /// How many bytes of the encoded form are there: the first that is wanted.
     pub from: u64,
@@ -55,8 +51,6 @@ pub struct OpenedFile {
     pub encoded_bytes: Option<u64>,
     /// The encoded bytes.
     pub stream: ByteStream,
-    /// Status and headers, for logs.
-    pub answer: Answer,
 }
 
 impl std::fmt::Debug for OpenedFile {
@@ -76,7 +70,6 @@ impl<'a> FileRequest<'a> {
         Self {
             url,
             requires_access_token,
-            accept: FHIR_NDJSON,
             begun: None,
         }
     }
@@ -84,18 +77,13 @@ impl<'a> FileRequest<'a> {
 
 impl Begun {
     /// A file of which no byte is left to fetch.
-    fn ended(&self, response: &Response) -> OpenedFile {
+    fn ended(&self) -> OpenedFile {
         OpenedFile {
             from: self.from,
             coding: self.coding,
             etag: Some(self.etag.clone()),
             encoded_bytes: Some(self.from),
             stream: Box::pin(futures::stream::empty()),
-            answer: Answer {
-                status: response.status().as_u16(),
-                ..Answer::default()
-            }
-            .with_headers(response.headers()),
         }
     }
 }
@@ -122,7 +110,7 @@ impl DataProvider {
             None => Coding::Identity.token(),
         };
         let mut question =
-            Question::new(Method::GET, &url, &place, request.accept).with(ACCEPT_ENCODING, codings);
+            Question::new(Method::GET, &url, &place, FHIR_NDJSON).with(ACCEPT_ENCODING, codings);
         if let Some(begun) = begun {
             question = question
                 .with(RANGE, &format!("bytes={}-", begun.from))
@@ -135,7 +123,7 @@ impl DataProvider {
         if let Some(begun) = begun
             && is_at_end(&response, begun)
         {
-            return Ok(begun.ended(&response));
+            return Ok(begun.ended());
         }
         if !matches!(response.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
             return Err(self.no_file(response, &place).await);
@@ -146,11 +134,6 @@ impl DataProvider {
             coding: head.coding,
             etag: head.etag,
             encoded_bytes: head.encoded_bytes,
-            answer: Answer {
-                status: response.status().as_u16(),
-                ..Answer::default()
-            }
-            .with_headers(response.headers()),
             stream: whole(
                 self.http.body(response, place.clone()),
                 head.from,

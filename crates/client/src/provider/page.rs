@@ -1,6 +1,5 @@
 //! A manifest as it arrived: [`ManifestPage`].
 
-use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::manifest::{Manifest, Received};
 use url::Url;
 
@@ -16,9 +15,6 @@ pub struct ManifestPage {
     pub transaction_time: String,
     /// The text as it arrived.
     pub json: String,
-    /// Until when the files are there (`Expires`), if the server says so and what it says can be read.
-    pub expires: Option<Instant>,
-    instant: Option<Instant>,
 }
 
 impl ManifestPage {
@@ -35,7 +31,7 @@ impl ManifestPage {
         let Received {
             mut manifest,
             transaction_time,
-            instant,
+            ..
         } = received;
         let json = String::from_utf8(body.to_vec()).map_err(|source| wrong(source.into()))?;
         let lists = [&mut manifest.output, &mut manifest.deleted, &mut manifest.error];
@@ -51,14 +47,7 @@ impl ManifestPage {
             manifest,
             transaction_time,
             json,
-            expires: None,
-            instant,
         })
-    }
-
-    /// Its time as an instant; `None` where what the server wrote is none. Then the text alone is good for the next `_since`.
-    pub fn instant(&self) -> Option<Instant> {
-        self.instant
     }
 
     /// How many files it lists.

@@ -71,22 +71,6 @@ impl DataProvider {
             is_done: false,
         }
     }
-
-    /// Waits for a page that was there before, whose links may be new now (S-13). Where the server is still at work, as it was then, its
-    /// partial manifest does.
-    ///
-    /// # Errors
-    /// As [`Pages::next`].
-    pub async fn page_again(&self, url: &Url, waiting: &dyn Waiting) -> Result<ManifestPage> {
-        let news = self.pages(url).next(waiting).await?;
-        let gone = || {
-            Error::new(
-                ErrorKind::Protocol,
-                format!("{} has no manifest any more", name(url)),
-            )
-        };
-        news.map(|news| news.page).ok_or_else(gone)
-    }
 }
 
 impl Pages {

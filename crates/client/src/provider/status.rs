@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use fhirhose_fhir::instant::Instant;
-use reqwest::header::EXPIRES;
 use reqwest::{Method, StatusCode};
 use url::Url;
 
@@ -74,10 +72,10 @@ impl DataProvider {
                 progress: reply.header("x-progress").map(|text| clipped(&text)),
                 retry_after: reply.retry_after(self.clock.now(), self.retry_after_max()),
                 // A body that is no manifest is an OperationOutcome, or nothing.
-                partial: self.page(&reply).ok().filter(|_| reply.outcome().is_none()),
+                partial: page(&reply).ok().filter(|_| reply.outcome().is_none()),
             }),
             StatusCode::OK if !reply.is_html() => match reply.outcome() {
-                None => self.page(&reply).map(Status::Complete),
+                None => page(&reply).map(Status::Complete),
                 Some(_) => Err(self.refusal(&reply, place)),
             },
             // A page for people says nothing of the job, whatever its code: something stands between it and us.
@@ -89,13 +87,10 @@ impl DataProvider {
             _ => Err(self.refusal(&reply, place)),
         }
     }
+}
 
-    fn page(&self, reply: &Reply) -> Result<ManifestPage> {
-        let mut page = ManifestPage::read(&reply.body, &reply.url)?;
-        let expires = reply.header(EXPIRES.as_str());
-        page.expires = expires.and_then(|text| Instant::parse_http_date(text.trim()).ok());
-        Ok(page)
-    }
+fn page(reply: &Reply) -> Result<ManifestPage> {
+    ManifestPage::read(&reply.body, &reply.url)
 }
 
 /// The status of the job apart from that of the question: `X-Export-Status: 202 Accepted`.
