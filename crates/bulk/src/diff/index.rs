@@ -159,6 +159,7 @@ pub(super) fn index(
         sorter: Sorter::new(scratch, settings.sort_bytes)?,
         hasher: ContentHasher::default(),
         ignoring: ignoring(settings),
+        lines: 0,
     };
     for (number, file) in (0u32..).zip(folder.files()) {
         if file.kind == FileKind::Output {
@@ -177,6 +178,8 @@ struct LineReader {
     sorter: Sorter<Found>,
     hasher: ContentHasher,
     ignoring: Ignoring,
+    /// Lines of the file that is read.
+    lines: u64,
 }
 
 impl LineReader {
@@ -188,6 +191,7 @@ impl LineReader {
         heard: &(dyn Fn(u64) + Sync),
     ) -> Result<()> {
         let mut text = file.open(folder.path())?;
+        self.lines = 0;
         let mut cutter = Cutter::new(CutterLimits {
             chunk_bytes: PIECE_BYTES,
             line_bytes_max,
@@ -211,7 +215,14 @@ impl LineReader {
         for cut in cuts {
             self.take(cut, number, file)?;
         }
-        Ok(())
+        // Lines that are not there would seem to be removed.
+        match file.lines {
+            Some(lines) if file.sha256.is_some() && lines != self.lines => {
+                let problem = format!("{} has {} lines, its receipt says {lines}", file.name, self.lines);
+                Err(Error::new(ErrorKind::Corrupt, problem))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn take(&mut self, cut: Cut, number: u32, file: &FolderFile) -> Result<Chunk> {
@@ -221,6 +232,7 @@ impl LineReader {
             Cut::OverlongBytes(_) | Cut::OverlongEnd { .. } => return Err(refused(file, 0, "is too long")),
         };
         for line in lines(&chunk.bytes) {
+            self.lines += 1;
             let place = LinePlace {
                 file: number,
                 offset: chunk.offset + line.offset_in_chunk as u64,

@@ -447,3 +447,19 @@ fn what_a_crash_has_left_is_thrown_away() {
     );
     assert!(again.unwrap_err().to_string().contains("not empty"));
 }
+
+#[test]
+fn a_file_with_fewer_lines_than_its_receipt_says_is_refused() {
+    let pulls = Pulls::new();
+    let lines = [patient("p", ""), patient("q", "")];
+    for name in ["a", "b"] {
+        pulls.put(name, &[("1.Patient.ndjson", &[&lines[0], &lines[1]])]);
+    }
+    fs::write(pulls.at("b/1.Patient.ndjson"), lines[0].clone() + "\n").unwrap();
+    let error = pulls.diff(&plain()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(
+        error.to_string().contains("has 1 lines, its receipt says 2"),
+        "{error}"
+    );
+}
