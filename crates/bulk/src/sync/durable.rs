@@ -18,6 +18,16 @@ pub(super) fn create(path: &Path) -> Result<File> {
     made.map_err(|source| Error::io(format!("making {}", path.display()), source))
 }
 
+/// Opens a file for this user alone at its end, or makes it.
+pub(super) fn open_end(path: &Path) -> Result<File> {
+    let opened = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path);
+    opened.map_err(|source| Error::io(format!("opening {}", path.display()), source))
+}
+
 /// Replaces a file in one step.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let partial = path.with_extension("partial");

@@ -61,16 +61,25 @@ impl Reports {
             open.outcomes = Some(durable::create(&self.outcomes_path())?);
         }
         open.refused += 1;
-        if open.refused > self.refused_max {
-            let problem = format!(
-                "more than {} lines are refused: see {}",
-                self.refused_max,
-                self.folder.display()
-            );
-            return Err(Error::new(ErrorKind::Invalid, problem));
-        }
+        self.check(open.refused)?;
         append(open.lines.as_mut(), line, &self.folder)?;
         append(open.outcomes.as_mut(), outcome.as_bytes(), &self.folder)
+    }
+
+    /// Sees that so much may be refused.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] when it is more than the settings allow.
+    pub(super) fn check(&self, refused: u64) -> Result<()> {
+        if refused <= self.refused_max {
+            return Ok(());
+        }
+        let problem = format!(
+            "more than {} lines are refused: see {}",
+            self.refused_max,
+            self.folder.display()
+        );
+        Err(Error::new(ErrorKind::Invalid, problem))
     }
 
     /// How much was refused so far.
@@ -96,11 +105,13 @@ impl Reports {
         folder.join(format!("{name}.refused.ndjson"))
     }
 
-    fn lines_path(&self) -> PathBuf {
+    /// The file of lines, for a target that has its own of them to add.
+    pub(super) fn lines_path(&self) -> PathBuf {
         Self::lines_of(&self.folder, self.name)
     }
 
-    fn outcomes_path(&self) -> PathBuf {
+    /// The file of an OperationOutcome for each line.
+    pub(super) fn outcomes_path(&self) -> PathBuf {
         self.folder.join(format!("{}.outcomes.ndjson", self.name))
     }
 }

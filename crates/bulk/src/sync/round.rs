@@ -257,12 +257,14 @@ impl Sync {
         if under_way.step == Step::Put {
             let put = Reports::begin(&reports, "put", refused_max)?;
             under_way.refused = self.target.put(&planned.plan.put, &put).await?.refused;
+            put.check(under_way.refused)?;
             put.sync()?;
             self.step(state, &mut under_way, Step::Delete)?;
         }
         guide.reached(Point::Put)?;
         let delete = Reports::begin(&reports, "delete", refused_max)?;
         let refused = self.target.delete(&planned.plan.delete, &delete).await?.refused;
+        delete.check(refused)?;
         guide.reached(Point::Deleted)?;
         let report = self.commit(state, &under_way, planned, refused)?;
         guide.reached(Point::Committed)?;

@@ -147,17 +147,17 @@ impl StoreTarget {
         }
     }
 
-    /// Copies what the import refused to the reports.
+    /// Adds what the import refused to the reports, from where it is tried again.
     async fn copy_reports(&self, job: JobId, result: &ImportResult, reports: &Reports) -> Result<()> {
-        let mut rejects = Vec::new();
+        let mut copied = Vec::new();
         for input in &result.inputs {
-            rejects.extend(input.rejects.iter().chain(&input.outcomes));
+            copied.extend(input.rejects.iter().map(|file| (file, reports.lines_path())));
+            copied.extend(input.outcomes.iter().map(|file| (file, reports.outcomes_path())));
         }
-        for file in rejects {
+        for (file, path) in copied {
             durable::create_folder(reports.folder())?;
             let name = OutputName::new(&job.to_string(), &file.name)?;
-            let path = reports.folder().join(&file.name);
-            let mut out = durable::create(&path)?;
+            let mut out = durable::open_end(&path)?;
             let mut stream = self.store.outputs().open(&name).await?.stream(Encoding::Identity);
             while let Some(bytes) = stream.next().await {
                 out.write_all(&bytes?)
