@@ -210,9 +210,13 @@ impl LineCheck {
 
 impl Seen {
     fn count_issues(&mut self, line: &[u8]) {
-        let Ok(outcome) = serde_json::from_slice::<Outcome>(line) else {
-            return;
+        // One that cannot be read may tell of an error.
+        let unread = |_| Outcome {
+            issue: vec![Issue {
+                severity: String::new(),
+            }],
         };
+        let outcome = serde_json::from_slice(line).unwrap_or_else(unread);
         for issue in outcome.issue {
             let known = ["fatal", "error", "warning", "information", "success"];
             let severity = known.into_iter().find(|known| *known == issue.severity);

@@ -89,4 +89,11 @@ impl PullReport {
     pub fn is_whole(&self) -> bool {
         self.missing.is_empty()
     }
+
+    /// How many errors the server itself tells of: issues that are one, and those of which it cannot be told.
+    pub fn errors(&self) -> u64 {
+        let is_error = |severity: &str| !matches!(severity, "warning" | "information" | "success");
+        let issues = self.issues.iter().filter(|(severity, _)| is_error(severity));
+        issues.map(|(_, count)| count).sum()
+    }
 }

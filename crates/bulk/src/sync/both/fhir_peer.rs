@@ -88,6 +88,23 @@ fn failed(what: String, source: fhirhose_client::Error) -> Error {
     Error::new(kind, what).with_source(source)
 }
 
+/// The resources that were read; `None` for those that are not there.
+///
+/// # Errors
+/// [`ErrorKind::Unreachable`] for any other answer: it does not say whether there is one.
+pub(crate) fn texts_of(answers: Vec<BatchAnswer>, from: &DataProvider) -> Result<Vec<Option<Vec<u8>>>> {
+    let texts = answers.into_iter().map(|answer| match answer.status {
+        404 | 410 => Ok(None),
+        _ if answer.is_done() && answer.resource.is_some() => Ok(answer.resource),
+        status => {
+            let base = from.base();
+            let text = format!("reading from {base}: a resource is answered with {status}");
+            Err(Error::new(ErrorKind::Unreachable, text))
+        }
+    });
+    texts.collect()
+}
+
 /// The number in `W/"7"`, as `meta.versionId` has it.
 fn version_of(etag: &str) -> Option<String> {
     let quoted = etag.strip_prefix("W/").unwrap_or(etag);
@@ -134,11 +151,6 @@ impl Peer for FhirPeer {
             );
             return Err(Error::new(ErrorKind::Unreachable, text));
         }
-        let errors = ["fatal", "error"].map(|severity| report.issues.get(severity).copied().unwrap_or(0));
-        if errors != [0, 0] {
-            let errors = errors[0] + errors[1];
-            tracing::warn!(server = %base, errors, "the server could not export all: what its errors are about is not synced");
-        }
         let of = |kind: FileKind| {
             let files = report.files.iter().filter(|file| file.kind == kind);
             files.map(|file| folder.join(&file.name)).collect()
@@ -147,22 +159,14 @@ impl Peer for FhirPeer {
             cursor: report.transaction_time.clone(),
             output: of(FileKind::Output),
             deleted: of(FileKind::Deleted),
+            errors: report.errors(),
         })
     }
 
     async fn read(&self, names: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
         let entries: Vec<BatchEntry> = names.iter().map(BatchEntry::read).collect();
         let answers = self.send(&entries, "reading from").await?;
-        let texts = answers.into_iter().map(|answer| match answer.status {
-            404 | 410 => Ok(None),
-            _ if answer.is_done() && answer.resource.is_some() => Ok(answer.resource),
-            status => {
-                let base = self.batches.provider().base();
-                let text = format!("reading from {base}: a resource is answered with {status}");
-                Err(Error::new(ErrorKind::Unreachable, text))
-            }
-        });
-        texts.collect()
+        texts_of(answers, self.batches.provider())
     }
 
     async fn write(&self, writes: &[Write]) -> Result<Vec<Written>> {

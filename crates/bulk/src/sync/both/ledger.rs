@@ -49,7 +49,7 @@ pub struct Ledger {
     intents: HashMap<String, Intent>,
     /// What was settled since the last cursors: whatever was pulled for this round may be older.
     touched: HashSet<String>,
-    cursors: Option<Pair<String>>,
+    cursors: Pair<Option<String>>,
     round: u64,
 }
 
@@ -155,7 +155,7 @@ impl Ledger {
             carried: BTreeMap::new(),
             intents: HashMap::new(),
             touched: HashSet::new(),
-            cursors: None,
+            cursors: Pair::default(),
             round: 0,
         };
         ledger.load().map_err(|error| match error {
@@ -222,7 +222,7 @@ impl Ledger {
                 self.intents.remove(&name);
             }
             Record::Cursors { round, cursors } => {
-                (self.round, self.cursors) = (round, Some(cursors));
+                (self.round, self.cursors) = (round, cursors);
                 self.touched.clear();
             }
         }
@@ -233,9 +233,13 @@ impl Ledger {
         self.append(&entries.0)
     }
 
-    /// Ends a round: from now on changes are asked for since these times.
-    pub(super) fn end_round(&mut self, cursors: Pair<String>) -> Result<()> {
+    /// Ends a round: from now on changes are asked for since these times, of a side without one since the same as before.
+    pub(super) fn end_round(&mut self, cursors: Pair<Option<String>>) -> Result<()> {
         let round = self.round + 1;
+        let cursors = Pair {
+            source: cursors.source.or_else(|| self.cursors.source.clone()),
+            target: cursors.target.or_else(|| self.cursors.target.clone()),
+        };
         self.append(&[Record::Cursors { round, cursors }])?;
         self.compact()
     }
@@ -295,8 +299,8 @@ impl Ledger {
             let (name, to, content) = (name.clone(), *to, content.map(Hex));
             put(Record::Intent { name, to, content })?;
         }
-        if let Some(cursors) = self.cursors.clone() {
-            let round = self.round;
+        if self.round > 0 {
+            let (round, cursors) = (self.round, self.cursors.clone());
             put(Record::Cursors { round, cursors })?;
         }
         let file = out.into_inner().map_err(std::io::IntoInnerError::into_error)?;
@@ -326,9 +330,9 @@ impl Ledger {
         &self.servers
     }
 
-    /// The times since which changes are asked for; `None` before the first round.
-    pub fn cursors(&self) -> Option<&Pair<String>> {
-        self.cursors.as_ref()
+    /// The time since which changes of a side are asked for; `None` until it has told of everything once.
+    pub fn cursor(&self, side: Side) -> Option<&str> {
+        self.cursors.of(side).as_deref()
     }
 
     /// How many rounds have ended.

@@ -14,6 +14,7 @@ mod told;
 
 pub use conflicts::{CONFLICTS_FILE, ConflictLine, ConflictVersion};
 pub use fhir_peer::FhirPeer;
+pub(crate) use fhir_peer::texts_of;
 pub use ledger::Ledger;
 pub use merge::{ConflictKind, ConflictPolicy, Over, Pair, Side};
 pub use peer::{Changes, Peer, Write, Written};

@@ -33,6 +33,8 @@ pub struct Changes {
     pub output: Vec<PathBuf>,
     /// NDJSON files of Bundles of deletions.
     pub deleted: Vec<PathBuf>,
+    /// Errors that the side itself tells of: what they are about did not come, and is asked for again.
+    pub errors: u64,
 }
 
 /// One resource that is to be written or deleted.

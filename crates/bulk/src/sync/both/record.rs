@@ -37,8 +37,11 @@ pub(super) enum Record {
     Carried { name: String, carried: Carried },
     /// It is settled.
     Settled { name: String },
-    /// All until these times was taken over: the end of a round.
-    Cursors { round: u64, cursors: Pair<String> },
+    /// All until these times was taken over: the end of a round. None where a side has not told of everything yet.
+    Cursors {
+        round: u64,
+        cursors: Pair<Option<String>>,
+    },
 }
 
 /// Why a resource is looked at again.
@@ -164,5 +167,22 @@ impl Record {
         (sum == xxh3_64(json))
             .then(|| serde_json::from_slice(json).ok())
             .flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_of_the_first_form_are_read() {
+        let json = br#"{"record":"cursors","round":3,"cursors":{"source":"a","target":"b"}}"#;
+        let mut line = format!("{:016x} ", xxh3_64(json)).into_bytes();
+        line.extend_from_slice(json);
+        let cursors = Pair {
+            source: Some("a".to_owned()),
+            target: Some("b".to_owned()),
+        };
+        assert_eq!(Record::read(&line), Some(Record::Cursors { round: 3, cursors }));
     }
 }

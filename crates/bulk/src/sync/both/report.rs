@@ -35,6 +35,8 @@ pub struct BothReport {
     pub refused_creates: u64,
     /// Lines that could not be used: no resources, or cut to some elements.
     pub unusable_lines: u64,
+    /// Errors that the sides themselves tell of: what they are about did not come, and is asked for again in the next round.
+    pub source_errors: u64,
 }
 
 /// Conflicts of one kind.
@@ -55,7 +57,7 @@ pub struct ConflictGroup {
 impl BothReport {
     /// Whether everything went over.
     pub fn is_whole(&self) -> bool {
-        self.held + self.behind + self.refused + self.unusable_lines == 0
+        self.held + self.behind + self.refused + self.unusable_lines + self.source_errors == 0
     }
 
     pub(super) fn count(&mut self, name: &str, conflict: Conflict) {

@@ -13,7 +13,7 @@ use fhirhose_client::Clock;
 use super::conflicts::{ConflictLine, ConflictLog, ConflictVersion};
 use super::ledger::{Entries, Ledger};
 use super::merge::{ConflictPolicy, Decision, Known, Now, Over, Pair, Side, Step, decide};
-use super::peer::{Peer, Write, Written};
+use super::peer::{Changes, Peer, Write, Written};
 use super::record::Carried;
 use super::report::BothReport;
 use super::told::Told;
@@ -134,6 +134,7 @@ impl Both {
         work.report.round = number;
         for side in [Side::Source, Side::Target] {
             work.report.unusable_lines += told.of(side).refused;
+            work.report.source_errors += told.of(side).errors;
             *work.report.told.of_mut(side) = told.of(side).names().count() as u64;
         }
         let names: BTreeSet<String> = told.source.names().chain(told.target.names()).cloned().collect();
@@ -167,16 +168,21 @@ impl Both {
         Ok(report)
     }
 
-    async fn pull(&self, folders: &Pair<PathBuf>) -> Result<(Pair<Told>, Pair<String>)> {
-        let since = |side: Side| self.ledger.cursors().map(|cursors| cursors.of(side).as_str());
+    /// Gives what both sides tell, and from when on they are asked next: not for a side that could not tell of everything.
+    async fn pull(&self, folders: &Pair<PathBuf>) -> Result<(Pair<Told>, Pair<Option<String>>)> {
         let (source, target) = tokio::join!(
-            self.peers.source.changes(since(Side::Source), &folders.source),
-            self.peers.target.changes(since(Side::Target), &folders.target),
+            self.peers
+                .source
+                .changes(self.ledger.cursor(Side::Source), &folders.source),
+            self.peers
+                .target
+                .changes(self.ledger.cursor(Side::Target), &folders.target),
         );
         let (source, target) = (source?, target?);
+        let cursor = |changes: &Changes| (changes.errors == 0).then(|| changes.cursor.clone());
         let cursors = Pair {
-            source: source.cursor.clone(),
-            target: target.cursor.clone(),
+            source: cursor(&source),
+            target: cursor(&target),
         };
         let limits = (self.settings.line_bytes_max, self.settings.changes_max);
         let reading = move || {

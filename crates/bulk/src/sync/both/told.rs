@@ -32,6 +32,8 @@ pub(super) struct Told {
     pub(super) unclear: Vec<String>,
     /// Lines that could not be used: no resource, without an id, or cut to some elements (CL-15).
     pub(super) refused: u64,
+    /// Errors that the side itself tells of.
+    pub(super) errors: u64,
 }
 
 /// The head of a resource.
@@ -93,7 +95,10 @@ impl Told {
     /// # Errors
     /// What reading the files gives; [`ErrorKind::Invalid`] for more than `names_max` resources.
     pub(super) fn read(changes: &Changes, (line_bytes_max, names_max): (usize, usize)) -> Result<Self> {
-        let mut told = Self::default();
+        let mut told = Self {
+            errors: changes.errors,
+            ..Self::default()
+        };
         let mut reader = LineReader::default();
         for path in &changes.output {
             let file = told.files.len();

@@ -253,6 +253,7 @@ impl Peer for Mock {
             cursor: String::new(),
             output: vec![folder.join("1.ndjson")],
             deleted: vec![folder.join("2.ndjson")],
+            errors: 0,
         };
         let cursor = folder.join("cursor");
         if let Ok(cursor) = std::fs::read_to_string(&cursor) {

@@ -40,3 +40,15 @@ async fn a_server_without_since_is_asked_for_everything_each_time() {
         assert_eq!(ehr.asked_at(Place::KickOff)[0].query("_since"), expected);
     }
 }
+
+#[tokio::test]
+async fn errors_that_a_server_tells_of_are_told_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let outcome = "{\"resourceType\":\"OperationOutcome\",\"issue\":[{\"severity\":\"error\"}]}\n";
+    let files = vec![SourceFile::output("Patient", PATIENT), SourceFile::error(outcome)];
+    let ehr = ehr(files).await;
+    let changes = peer(&ehr, Quirks::default())
+        .changes(None, &folder.path().join("pull"))
+        .await;
+    assert_eq!(changes.expect("a pull").errors, 1);
+}

@@ -1,9 +1,14 @@
 //! The state folder: what is refused, what is torn, and how held conflicts are decided.
 
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use fhirhose_bulk::ErrorKind;
-use fhirhose_bulk::sync::both::{Both, BothSettings, Carried, ConflictPolicy, Ledger, Pair, Side};
+use fhirhose_bulk::sync::both::{
+    Both, BothSettings, Carried, Changes, ConflictPolicy, Ledger, Pair, Peer, Side, Write, Written,
+};
 
 use super::mock::{Random, Shared, Stopped, World, lock, peers};
 
@@ -155,4 +160,72 @@ async fn what_a_failed_write_has_left_is_cut_off_before_the_next() {
         conflicts.starts_with('{') && conflicts.ends_with("}\n"),
         "no torn line"
     );
+}
+
+/// A side that tells of errors, and notes since when it was asked.
+struct Erring {
+    peer: Arc<dyn Peer>,
+    errors: AtomicU64,
+    since: Mutex<Vec<Option<String>>>,
+}
+
+#[async_trait]
+impl Peer for Erring {
+    fn name(&self) -> String {
+        self.peer.name()
+    }
+
+    async fn changes(&self, since: Option<&str>, folder: &Path) -> fhirhose_bulk::Result<Changes> {
+        self.since.lock().expect("a lock").push(since.map(str::to_owned));
+        let changes = self.peer.changes(since, folder).await?;
+        let errors = self.errors.load(Ordering::Relaxed);
+        Ok(Changes { errors, ..changes })
+    }
+
+    async fn read(&self, names: &[String]) -> fhirhose_bulk::Result<Vec<Option<Vec<u8>>>> {
+        self.peer.read(names).await
+    }
+
+    async fn write(&self, writes: &[Write]) -> fhirhose_bulk::Result<Vec<Written>> {
+        self.peer.write(writes).await
+    }
+}
+
+#[tokio::test]
+async fn a_side_that_could_not_tell_of_everything_is_asked_since_the_same_time_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = world();
+    let mocks = peers(&world);
+    let source = Arc::new(Erring {
+        peer: mocks.source,
+        errors: AtomicU64::new(0),
+        since: Mutex::default(),
+    });
+    let sides: Pair<Arc<dyn Peer>> = Pair {
+        source: source.clone(),
+        target: mocks.target,
+    };
+    let settings = BothSettings::default();
+    let open = || Both::open(folder.path(), sides.clone(), settings.clone(), Arc::new(Stopped));
+    let mut since = Vec::new();
+    for errors in [2, 0, 3, 0] {
+        lock(&world).user(Side::Source, "Basic/b1", Some(&format!("with {errors} errors")));
+        source.errors.store(errors, Ordering::Relaxed);
+        // A new process each time.
+        let mut both = open().expect("the state opens");
+        let before = both.ledger().cursor(Side::Target).map(str::to_owned);
+        let report = both.round().await.expect("a round");
+        assert_eq!((report.source_errors, report.is_whole()), (errors, errors == 0));
+        let ledger = both.ledger();
+        assert_ne!(
+            ledger.cursor(Side::Target).map(str::to_owned),
+            before,
+            "the other side's moves"
+        );
+        since.push(ledger.cursor(Side::Source).map(str::to_owned));
+    }
+    assert_eq!((since[0].as_ref(), &since[1]), (None, &since[2]));
+    assert_ne!(since[2], since[3]);
+    since.insert(0, None);
+    assert_eq!(*source.since.lock().expect("a lock"), since[..4]);
 }

@@ -182,6 +182,10 @@ fn tell(report: &BothReport, sync: &BothSync<'_>) -> Result<()> {
             report.unusable_lines,
             "lines were no whole resources and were left out",
         ),
+        (
+            report.source_errors,
+            "errors are told of by the servers' own exports; what changed there is asked for again in the next round",
+        ),
     ] {
         if number > 0 {
             say(&format!("{} {what}", count(number)));
