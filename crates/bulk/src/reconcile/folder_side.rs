@@ -15,7 +15,7 @@ use super::gather::{Gathered, Gatherer, Listing};
 use super::side::ReconcileSide;
 use super::tree::Ask;
 use crate::sync::both::{LineReader, each_line};
-use crate::sync::each_deletion;
+use crate::sync::{count_errors, each_deletion};
 use crate::{Error, ErrorKind, Result};
 
 /// Limits of a folder.
@@ -108,6 +108,12 @@ impl FolderSide {
                 })?;
             }
         }
+        let errors = folder.join("error");
+        if errors.is_dir() {
+            for path in ndjson_files(&errors)? {
+                side.unusable += count_errors(&path)?;
+            }
+        }
         Ok(side)
     }
 
@@ -119,7 +125,7 @@ impl FolderSide {
         self
     }
 
-    /// Lines that are no resource, or cut to some elements.
+    /// Lines that are no resource, or cut to some elements, and errors of the export: what these are about is not known.
     pub fn unusable_lines(&self) -> u64 {
         self.unusable
     }

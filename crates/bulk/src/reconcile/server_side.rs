@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::gather::{Entry, Gathered, Listing};
 use super::side::ReconcileSide;
 use super::tree::{Ask, Bucket};
+use crate::sync::both::texts_of;
 use crate::{Error, ErrorKind, Result};
 
 /// The most pages of one request that are followed.
@@ -106,7 +107,7 @@ impl ReconcileSide for ServerSide {
             .map(|id| BatchEntry::read(format!("{resource_type}/{id}")))
             .collect();
         let answers = self.batches.send(&entries).await.map_err(asking)?;
-        Ok(answers.into_iter().map(|answer| answer.resource).collect())
+        texts_of(answers, self.batches.provider())
     }
 }
 

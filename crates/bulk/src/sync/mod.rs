@@ -41,6 +41,7 @@ pub use reports::Reports;
 pub use round::{Guide, Point, RoundReport, Sync, Unguided};
 pub use schedule::Schedule;
 pub use settings::{Leavers, SyncSettings};
+pub(crate) use source::count_errors;
 pub use source::{BulkSource, Fetched, FolderSource, Source, SourceFile, Wanted};
 pub use state::{State, StateFolder, UnderWay};
 pub use target::{Applied, BundleTarget, ChangeFile, ImportTarget, StoreTarget, Target};

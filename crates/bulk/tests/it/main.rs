@@ -1,5 +1,6 @@
 //! Integration tests of the bulk operations; modules mirror `src/`.
 
+mod answers;
 mod crash;
 mod diff;
 mod export;

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fhirhose_bulk::reconcile::{
-    Difference, Differences, FolderLimits, FolderSide, Found, ReconcileSide, TypeReport, compare_type,
-    types_of,
+    Difference, Differences, FolderLimits, FolderSide, Found, ReconcileSide, ServerSide, TypeReport,
+    compare_type, types_of,
 };
 use fhirhose_bulk::sync::both::Pair;
+use fhirhose_client::{DataProvider, Http, HttpSettings};
 use fhirhose_fhir::resource_type::ResourceType;
+
+use crate::answers::{answer, serve};
 
 #[derive(Default)]
 struct Gathered(BTreeMap<String, Difference>);
@@ -160,4 +163,48 @@ async fn a_folder_counts_the_newest_version_and_nothing_that_was_deleted_cl_11_c
     };
     let error = FolderSide::open(folder.path(), limits).expect_err("too many");
     assert!(error.to_string().contains("more than 1 resources"), "{error}");
+}
+
+#[tokio::test]
+async fn errors_of_an_export_count_as_lines_that_cannot_be_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(
+        folder.path(),
+        &BTreeMap::from([("b1".to_owned(), "new".to_owned())]),
+    );
+    std::fs::create_dir(folder.path().join("error")).expect("a folder");
+    let outcome = |severity: &str| {
+        format!(
+            "{{\"resourceType\":\"OperationOutcome\",\"issue\":[{{\"severity\":\"{severity}\",\"code\":\"exception\"}}]}}\n"
+        )
+    };
+    let outcomes = outcome("error") + &outcome("warning") + "no JSON\n";
+    std::fs::write(folder.path().join("error/1.OperationOutcome.ndjson"), outcomes).expect("a file");
+    assert_eq!(open(folder.path()).unusable_lines(), 2);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_let_a_resource_be_read_has_not_lost_it() {
+    for (status, is_gone) in [("410 Gone", true), ("403 Forbidden", false)] {
+        let base = serve(move |request| {
+            let body = match request.starts_with("GET /$digest") {
+                true => r#"{"resourceType":"Parameters"}"#.to_owned(),
+                false => format!(
+                    r#"{{"resourceType":"Bundle","type":"batch-response","entry":[{{"response":{{"status":"{status}"}}}}]}}"#
+                ),
+            };
+            answer("200 OK", "content-type: application/fhir+json\r\n", &body)
+        })
+        .await;
+        let http = Http::new(&HttpSettings::for_provider()).expect("a client");
+        let provider = DataProvider::new(&http, &base).expect("a URL");
+        let side = ServerSide::new(provider, basic())
+            .await
+            .expect("an answer")
+            .expect("trees");
+        match side.texts(basic(), &["b1".to_owned()]).await {
+            Ok(texts) => assert_eq!((texts, is_gone), (vec![None], true)),
+            Err(error) => assert!(!is_gone && error.to_string().contains("403"), "{error}"),
+        }
+    }
 }

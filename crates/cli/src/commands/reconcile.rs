@@ -91,7 +91,7 @@ enum Direction {
 struct Opened {
     side: Box<dyn ReconcileSide>,
     provider: Option<DataProvider>,
-    /// Lines that are no whole resources: what is on them is not known.
+    /// Lines that are no whole resources or tell of errors of the export: what they are about is not known.
     unusable_lines: u64,
     /// Held as long as the side is read.
     _fetched: Option<Fetched>,
@@ -216,7 +216,8 @@ impl Reconcile {
         if self.repair_deletes && from.unusable_lines > 0 {
             let lines = count(from.unusable_lines);
             anyhow::bail!(
-                "{lines} lines are no whole resources: what is on them would be deleted; leave --repair-deletes out"
+                "{lines} lines are no whole resources or tell of errors of the export: what they are about would be deleted; leave \
+                 --repair-deletes out"
             );
         }
         let parameters = ExportParameters::new(ExportLevel::System);
@@ -329,7 +330,7 @@ async fn folder(path: PathBuf) -> Result<FolderSide> {
         tokio::task::spawn_blocking(move || FolderSide::open(&path, FolderLimits::default())).await??;
     if side.unusable_lines() > 0 {
         say(&format!(
-            "{} lines are no whole resources and were left out",
+            "{} lines are no whole resources, or tell of errors of the export: what they are about was left out",
             count(side.unusable_lines())
         ));
     }

@@ -9,7 +9,6 @@ use fhirhose_client::pull::{FileKind, Pull, PullReport, PullSettings, Watch};
 use fhirhose_client::{DataProvider, ErrorKind as Below, ExportParameters};
 use fhirhose_fhir::export_request::ExportLevel;
 use fhirhose_fhir::line::{LineChecker, LineLimits};
-use fhirhose_fhir::outcome::{OperationOutcome, Severity};
 use fhirhose_fhir::resource_type::ResourceType;
 
 use super::super::durable;
@@ -152,11 +151,10 @@ impl BulkSource {
             match file.kind {
                 FileKind::Output => fetched.files.push(SourceFile::output(path)),
                 FileKind::Deleted => fetched.files.push(SourceFile::deletions(path)),
-                FileKind::Error => {
-                    fetched.source_errors += count_errors(&path, self.settings.line_bytes_max)?
-                }
+                FileKind::Error => {}
             }
         }
+        fetched.source_errors += report.errors();
         for missing in &report.missing {
             fetched.missing.push((missing.name.clone(), missing.why.clone()));
         }
@@ -171,7 +169,11 @@ fn read_members(files: &[SourceFile], line_bytes_max: usize) -> Result<BTreeSet<
     for file in files.iter().filter(|file| !file.is_deletions) {
         let mut lines = Lines::open(&file.path, line_bytes_max)?;
         while let Some(line) = lines.next_line()? {
-            let Line::Text(text) = line else { continue };
+            let Line::Text(text) = line else {
+                // Passed over, its member would seem to have left.
+                let problem = "a line of the list of members is longer than is allowed";
+                return Err(Error::new(ErrorKind::Invalid, problem));
+            };
             let checked = checker.check(text, None).map_err(|refusal| {
                 Error::new(ErrorKind::Invalid, "a line of the list of members cannot be read")
                     .with_source(refusal)
@@ -182,19 +184,4 @@ fn read_members(files: &[SourceFile], line_bytes_max: usize) -> Result<BTreeSet<
         }
     }
     Ok(members)
-}
-
-/// How many errors the source itself tells of.
-pub(super) fn count_errors(path: &Path, line_bytes_max: usize) -> Result<u64> {
-    let mut errors = 0;
-    let mut lines = Lines::open(path, line_bytes_max)?;
-    while let Some(line) = lines.next_line()? {
-        let Line::Text(text) = line else { continue };
-        let issues = OperationOutcome::parse(text)
-            .map(|outcome| outcome.issues)
-            .unwrap_or_default();
-        let is_error = |severity: &Severity| matches!(severity, Severity::Error | Severity::Fatal);
-        errors += u64::from(issues.iter().any(|issue| is_error(&issue.severity)));
-    }
-    Ok(errors)
 }

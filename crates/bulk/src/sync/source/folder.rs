@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use fhirhose_client::receipt::PulledFolder;
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::manifest::{Manifest, ManifestFile};
+use fhirhose_fhir::outcome::{OperationOutcome, Severity};
 use url::Url;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::bulk::count_errors;
+use super::super::lines::{Line, Lines};
 use super::{Fetched, Source, SourceFile, Wanted};
 use crate::{Error, ErrorKind, Result};
 
@@ -144,7 +145,7 @@ fn read_pull(path: &Path) -> Result<Option<Pulled>> {
     }
     for listed in &manifest.error {
         if let Ok(found) = local(path, listed, false) {
-            fetched.source_errors += count_errors(&found, LINE_BYTES_MAX)?;
+            fetched.source_errors += count_errors(&found)?;
         }
     }
     let request = Url::parse(&manifest.request).ok();
@@ -193,6 +194,24 @@ fn plain(path: &Path, cursor: Option<&str>) -> Result<Option<Fetched>> {
             .unwrap_or(name);
         name.ends_with(".ndjson")
     };
+/// How many lines of a file tell of errors of the source; what cannot be read may be one.
+pub(crate) fn count_errors(path: &Path) -> Result<u64> {
+    let is_error = |severity: &Severity| matches!(severity, Severity::Error | Severity::Fatal);
+    let mut errors = 0;
+    let mut lines = Lines::open(path, LINE_BYTES_MAX)?;
+    while let Some(line) = lines.next_line()? {
+        let outcome = match line {
+            Line::Text(text) => OperationOutcome::parse(text).ok(),
+            Line::Overlong => None,
+        };
+        errors += u64::from(outcome.is_none_or(|outcome| {
+            let mut issues = outcome.issues.iter();
+            issues.any(|issue| is_error(&issue.severity))
+        }));
+    }
+    Ok(errors)
+}
+
     let mut fetched = Fetched {
         is_whole: true,
         ..Fetched::default()

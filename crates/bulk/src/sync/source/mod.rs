@@ -5,6 +5,7 @@ mod folder;
 
 pub use bulk::BulkSource;
 pub use folder::FolderSource;
+pub(crate) use folder::count_errors;
 pub(super) use folder::read_folder;
 
 use std::collections::BTreeSet;

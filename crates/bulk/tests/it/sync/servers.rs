@@ -5,17 +5,16 @@ use std::sync::{Arc, Mutex};
 
 use fhirhose_bulk::ErrorKind;
 use fhirhose_bulk::sync::{
-    BulkSource, FolderSource, ImportTarget, LocalFilter, RoundReport, Source, StateFolder, Sync,
+    BulkSource, Fetched, FolderSource, ImportTarget, LocalFilter, RoundReport, Source, StateFolder, Sync,
     SyncSettings, Unguided, Wanted,
 };
 use fhirhose_client::pull::{PullSettings, Quiet};
 use fhirhose_client::testing::{EhrSettings, Fault, FaultyEhr, Place, SourceFile, Strike, Words};
 use fhirhose_client::{BatchSettings, DataProvider, ExportParameters, Http, HttpSettings};
 use fhirhose_fhir::export_request::ExportLevel;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 
 use super::fixture::TestClock;
+use crate::answers::{answer, serve};
 
 const PATIENTS: &str =
     "{\"resourceType\":\"Patient\",\"id\":\"a\"}\n{\"resourceType\":\"Patient\",\"id\":\"b\"}\n";
@@ -23,50 +22,6 @@ const PATIENTS: &str =
 pub(super) fn provider(base: &str) -> DataProvider {
     let http = Http::new(&HttpSettings::for_provider()).unwrap();
     DataProvider::new(&http, base).unwrap()
-}
-
-/// Answers each `$import` with the next of these reports, and gives its base URL.
-async fn import_server(reports: Arc<Mutex<Vec<&'static str>>>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let is_kick_off = read_request(&mut stream).await.starts_with("POST /$import ");
-            let answer = match is_kick_off {
-                true => "202 Accepted\r\ncontent-location: /status\r\ncontent-length: 0\r\n\r\n".to_owned(),
-                false => {
-                    let report = reports.lock().unwrap().remove(0);
-                    format!("200 OK\r\ncontent-length: {}\r\n\r\n{report}", report.len())
-                }
-            };
-            let answer = format!(
-                "HTTP/1.1 {}",
-                answer.replacen("\r\n", "\r\nconnection: close\r\n", 1)
-            );
-            stream.write_all(answer.as_bytes()).await.unwrap();
-        }
-    });
-    base
-}
-
-/// Reads a request to the end of its body.
-async fn read_request(stream: &mut TcpStream) -> String {
-    let (mut request, mut piece) = (String::new(), [0; 4096]);
-    loop {
-        let read = stream.read(&mut piece).await.unwrap();
-        request.push_str(&String::from_utf8_lossy(&piece[..read]));
-        let Some((head, body)) = request.split_once("\r\n\r\n") else {
-            continue;
-        };
-        let length = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(": ")?;
-            name.eq_ignore_ascii_case("content-length")
-                .then(|| value.parse::<usize>().unwrap())
-        });
-        if read == 0 || body.len() >= length.unwrap_or(0) {
-            return request;
-        }
-    }
 }
 
 #[tokio::test]
@@ -81,7 +36,12 @@ async fn a_round_of_which_the_server_could_not_read_all_is_imported_again() {
         r#"{"output":[{"count":1}],"error":[]}"#,
         r#"{"output":[{"count":1}],"error":[{"count":1,"errors":[{"lineNumber":2}]}]}"#,
     ]));
-    let base = import_server(Arc::clone(&reports)).await;
+    let left = Arc::clone(&reports);
+    let base = serve(move |request| match request.starts_with("POST /$import ") {
+        true => answer("202 Accepted", "content-location: /status\r\n", ""),
+        false => answer("200 OK", "", left.lock().unwrap().remove(0)),
+    })
+    .await;
     let round = async || {
         let target = ImportTarget::new(
             provider(&base),
@@ -118,12 +78,12 @@ async fn a_round_of_which_the_server_could_not_read_all_is_imported_again() {
 }
 
 /// A server as a source, with a parameter of its own.
-fn source(ehr: &FaultyEhr, custom: &str) -> BulkSource {
+fn source(ehr: &FaultyEhr, level: ExportLevel, custom: &str) -> BulkSource {
     BulkSource {
         provider: provider(&ehr.base()),
         parameters: ExportParameters {
             custom: vec![("custom".to_owned(), custom.to_owned())],
-            ..ExportParameters::new(ExportLevel::AllPatients)
+            ..ExportParameters::new(level)
         },
         settings: PullSettings::default(),
         always_whole: false,
@@ -132,9 +92,8 @@ fn source(ehr: &FaultyEhr, custom: &str) -> BulkSource {
     }
 }
 
-async fn fetch(source: &BulkSource, folder: &Path) -> fhirhose_bulk::Result<usize> {
-    let fetched = source.fetch(&Wanted::default(), folder).await?;
-    Ok(fetched.unwrap().files.len())
+async fn fetch(source: &BulkSource, folder: &Path) -> fhirhose_bulk::Result<Fetched> {
+    Ok(source.fetch(&Wanted::default(), folder).await?.unwrap())
 }
 
 #[tokio::test]
@@ -146,8 +105,40 @@ async fn parameters_that_were_refused_are_not_in_the_way_of_others() {
         ..EhrSettings::default()
     })
     .await;
-    fetch(&source(&ehr, "refused"), folder.path()).await.unwrap_err();
-    assert_eq!(fetch(&source(&ehr, "taken"), folder.path()).await.unwrap(), 1);
+    let all = ExportLevel::AllPatients;
+    let refused = source(&ehr, all.clone(), "refused");
+    fetch(&refused, folder.path()).await.unwrap_err();
+    let fetched = fetch(&source(&ehr, all, "taken"), folder.path()).await.unwrap();
+    assert_eq!(fetched.files.len(), 1);
     let kick_offs = ehr.asked_at(Place::KickOff);
     assert_eq!(kick_offs.last().unwrap().query("custom"), ["taken"]);
+}
+
+#[tokio::test]
+async fn an_outcome_that_cannot_be_read_may_tell_of_an_error() {
+    let outcome = |issue: &str| format!("{{\"resourceType\":\"OperationOutcome\",\"issue\":{issue}}}\n");
+    for (issue, expected) in [
+        (r#"[{"severity":"error"}]"#, 1),
+        (r#"[{"severity":"warning"},{"severity":"information"}]"#, 0),
+        (r#"[{"severity":"bad"}]"#, 1),
+        (r#"{"severity":7}"#, 1),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let files = vec![
+            SourceFile::output("Patient", PATIENTS),
+            SourceFile::error(outcome(issue)),
+        ];
+        let ehr = FaultyEhr::start(EhrSettings {
+            files,
+            ..EhrSettings::default()
+        })
+        .await;
+        let source = source(&ehr, ExportLevel::AllPatients, "");
+        let fetched = fetch(&source, folder.path()).await.unwrap();
+        assert_eq!(
+            (fetched.source_errors, fetched.files.len()),
+            (expected, 1),
+            "{issue}"
+        );
+    }
 }
