@@ -343,15 +343,23 @@ impl Sync {
         if let Some(members) = &fetched.members {
             self.folder.write_members(under_way.round, members)?;
         }
+        let is_same_scope = state.round == 0 || state.scope == fetched.scope;
+        if fetched.is_whole && !is_same_scope {
+            tracing::warn!(
+                "other resources were asked for than in the first round: none counts as gone because it is not there"
+            );
+        }
+        let is_whole = fetched.is_whole && is_same_scope;
         let facts = Facts {
             transaction_time: fetched.transaction_time.clone(),
-            is_whole: fetched.is_whole,
+            scope: fetched.scope.clone(),
+            is_whole,
             joiners: fetched.joiners.len() as u64,
             leavers: left.len() as u64,
             source_errors: fetched.source_errors,
         };
         let terms = Terms {
-            is_whole: fetched.is_whole && fetched.source_errors == 0,
+            is_whole: is_whole && fetched.source_errors == 0,
             resends: under_way.resends,
             members: fetched.members.clone(),
             joiners: fetched.joiners.clone(),
@@ -418,6 +426,9 @@ impl Sync {
             missing: Vec::new(),
             duration_ms: u64::try_from((now.micros() - under_way.began.micros()) / 1_000).unwrap_or(0),
         };
+        if state.round == 0 {
+            state.scope = facts.scope;
+        }
         state.cursor = Some(facts.transaction_time);
         state.round = under_way.round;
         state.settings = under_way.settings.clone();
@@ -458,6 +469,8 @@ struct Planned {
 #[derive(Debug, Serialize, Deserialize)]
 struct Facts {
     transaction_time: String,
+    #[serde(default)]
+    scope: Option<String>,
     is_whole: bool,
     joiners: u64,
     leavers: u64,

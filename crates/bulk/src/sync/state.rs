@@ -27,6 +27,9 @@ pub struct State {
     pub target: String,
     /// A hash of filter and command: another one makes the next round fetch and send everything.
     pub settings: String,
+    /// What the first round was of, where the source tells.
+    #[serde(default)]
+    pub scope: Option<String>,
     /// The last `transactionTime` that was applied, verbatim (CL-12).
     pub cursor: Option<String>,
     /// The last round that was committed, from 1.
@@ -253,6 +256,7 @@ impl State {
             source,
             target,
             settings,
+            scope: None,
             cursor: None,
             round: 0,
             entries: 0,

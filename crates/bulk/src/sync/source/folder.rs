@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
-use fhirhose_client::receipt::PulledFolder;
+use fhirhose_client::receipt::{Asked, ProveSettings, PulledFolder};
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::manifest::{Manifest, ManifestFile};
 use fhirhose_fhir::outcome::{OperationOutcome, Severity};
@@ -49,11 +49,12 @@ impl Source for FolderSource {
 /// A pull in a folder.
 struct Pulled {
     fetched: Fetched,
+    folder: PulledFolder,
     instant: Instant,
     /// Its `_since`, if it says what was asked for.
     since: Option<Instant>,
+    has_until: bool,
     says_request: bool,
-    path: PathBuf,
 }
 
 fn fetch(path: &Path, cursor: Option<&str>) -> Result<Option<Fetched>> {
@@ -67,8 +68,8 @@ fn fetch(path: &Path, cursor: Option<&str>) -> Result<Option<Fetched>> {
         return plain(path, cursor);
     }
     pulls.sort_by_key(|pull| pull.instant);
-    match cursor.map(Instant::parse) {
-        Some(Ok(done)) => next_after(pulls, done),
+    let chosen = match cursor.map(Instant::parse) {
+        Some(Ok(done)) => next_after(pulls, done)?,
         // The newest that is everything; what came before it is in it.
         _ => {
             let first = pulls.iter().rposition(|pull| pull.since.is_none());
@@ -78,32 +79,54 @@ fn fetch(path: &Path, cursor: Option<&str>) -> Result<Option<Fetched>> {
                     path.display()
                 ))
             })?;
-            let fetched = pulls.swap_remove(first).fetched;
-            Ok(Some(Fetched {
-                is_whole: true,
-                ..fetched
-            }))
+            let mut pull = pulls.swap_remove(first);
+            pull.fetched.is_whole = true;
+            Some(pull)
         }
-    }
+    };
+    chosen.map(held_to_receipt).transpose()
 }
 
 /// The first pull after the last one that was applied; there must be no gap between them.
-fn next_after(pulls: Vec<Pulled>, done: Instant) -> Result<Option<Fetched>> {
-    let Some(pull) = pulls.into_iter().find(|pull| pull.instant > done) else {
+fn next_after(pulls: Vec<Pulled>, done: Instant) -> Result<Option<Pulled>> {
+    let Some(mut pull) = pulls.into_iter().find(|pull| pull.instant > done) else {
         return Ok(None);
     };
     if pull.since.is_some_and(|since| since > done) {
         let problem = format!(
             "the pull in {} begins after the last one that was applied: one between them is missing",
-            pull.path.display()
+            pull.folder.path().display()
         );
         return Err(invalid(problem));
     }
-    Ok(Some(Fetched {
-        // One that does not say what was asked for may be no more than what is new.
-        is_whole: pull.says_request && pull.since.is_none(),
-        ..pull.fetched
-    }))
+    // One that does not say what was asked for may be no more than what is new.
+    pull.fetched.is_whole = pull.says_request && pull.since.is_none();
+    Ok(Some(pull))
+}
+
+/// Gives what was fetched, if it is what its receipt says. What is damaged counts as missing, so that nothing of it is applied.
+fn held_to_receipt(pull: Pulled) -> Result<Fetched> {
+    let Pulled {
+        mut fetched,
+        folder,
+        has_until,
+        ..
+    } = pull;
+    if has_until {
+        let problem = format!(
+            "the pull in {} ends before its transactionTime (_until): what came after that would be passed over",
+            folder.path().display()
+        );
+        return Err(invalid(problem));
+    }
+    if fetched.missing.is_empty() && folder.receipt().is_some() {
+        let proof = folder.prove(&ProveSettings::default(), &|_| ())?;
+        let damages = proof.damages.into_iter();
+        fetched
+            .missing
+            .extend(damages.map(|damage| (damage.file, damage.why)));
+    }
+    Ok(fetched)
 }
 
 /// What lies in a folder of one pull, as files; `None` where there is no manifest.
@@ -150,20 +173,65 @@ fn read_pull(path: &Path) -> Result<Option<Pulled>> {
     }
     let request = Url::parse(&manifest.request).ok();
     // A kick-off by POST has it in its body, which the receipt knows. One that cannot be read is no reason to take the pull for a whole one.
-    let asked = pulled.asked().and_then(|asked| asked.since.clone());
-    let since = asked.or_else(|| {
+    let parameter = |name: &str| {
         let mut pairs = request.as_ref()?.query_pairs();
-        Some(pairs.find(|(name, _)| name == "_since")?.1.into_owned())
-    });
+        Some(pairs.find(|(known, _)| known == name)?.1.into_owned())
+    };
+    let asked = pulled.asked();
+    let since = asked.and_then(|asked| asked.since.clone());
+    let since = since.or_else(|| parameter("_since"));
     let since = since.map(|since| Instant::parse(&since)).transpose();
     let since = since.map_err(|source| broken().with_source(source))?;
+    let until = asked.and_then(|asked| asked.until.clone());
+    fetched.scope = scope(asked, request.as_ref());
     Ok(Some(Pulled {
         fetched,
         instant: manifest.transaction_time,
         since,
+        has_until: until.or_else(|| parameter("_until")).is_some(),
         says_request: request.is_some(),
-        path: path.to_owned(),
+        folder: pulled,
     }))
+}
+
+/// What was asked for, whatever the time. Only a hash, for a request may name patients.
+fn scope(asked: Option<&Asked>, request: Option<&Url>) -> Option<String> {
+    let text = match asked {
+        Some(asked) => {
+            let since = None;
+            serde_json::to_string(&Asked {
+                since,
+                ..asked.clone()
+            })
+            .ok()?
+        }
+        None => {
+            let request = request?;
+            let mut pairs: Vec<_> = request.query_pairs().collect();
+            pairs.retain(|(name, _)| name != "_since");
+            pairs.sort();
+            format!("{} {pairs:?}", request.path())
+        }
+    };
+    Some(format!("{:016x}", xxh3_64(text.as_bytes())))
+}
+
+/// How many lines of a file tell of errors of the source; what cannot be read may be one.
+pub(crate) fn count_errors(path: &Path) -> Result<u64> {
+    let is_error = |severity: &Severity| matches!(severity, Severity::Error | Severity::Fatal);
+    let mut errors = 0;
+    let mut lines = Lines::open(path, LINE_BYTES_MAX)?;
+    while let Some(line) = lines.next_line()? {
+        let outcome = match line {
+            Line::Text(text) => OperationOutcome::parse(text).ok(),
+            Line::Overlong => None,
+        };
+        errors += u64::from(outcome.is_none_or(|outcome| {
+            let mut issues = outcome.issues.iter();
+            issues.any(|issue| is_error(&issue.severity))
+        }));
+    }
+    Ok(errors)
 }
 
 /// Where a file of the manifest lies: under the path that the manifest gives, or under the last part of its URL.
@@ -194,24 +262,6 @@ fn plain(path: &Path, cursor: Option<&str>) -> Result<Option<Fetched>> {
             .unwrap_or(name);
         name.ends_with(".ndjson")
     };
-/// How many lines of a file tell of errors of the source; what cannot be read may be one.
-pub(crate) fn count_errors(path: &Path) -> Result<u64> {
-    let is_error = |severity: &Severity| matches!(severity, Severity::Error | Severity::Fatal);
-    let mut errors = 0;
-    let mut lines = Lines::open(path, LINE_BYTES_MAX)?;
-    while let Some(line) = lines.next_line()? {
-        let outcome = match line {
-            Line::Text(text) => OperationOutcome::parse(text).ok(),
-            Line::Overlong => None,
-        };
-        errors += u64::from(outcome.is_none_or(|outcome| {
-            let mut issues = outcome.issues.iter();
-            issues.any(|issue| is_error(&issue.severity))
-        }));
-    }
-    Ok(errors)
-}
-
     let mut fetched = Fetched {
         is_whole: true,
         ..Fetched::default()

@@ -71,6 +71,9 @@ pub struct Fetched {
     pub transaction_time: String,
     /// Whether it is everything that the source has: what is not in it is gone.
     pub is_whole: bool,
+    /// What it is of, whatever the time, for sources whose pulls can be of more or of less: with another scope than that of the first round
+    /// nothing counts as gone because it is not there.
+    pub scope: Option<String>,
     /// The files; older ones first.
     pub files: Vec<SourceFile>,
     /// Names of files that could not be had, with the reason. A round with such is not applied.

@@ -1,15 +1,24 @@
 //! Pulled folders into a store: the store ends with what the folders say.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fhirhose_bulk::ErrorKind;
 use fhirhose_bulk::import::ImportSettings;
 use fhirhose_bulk::sync::{
-    FolderSource, LocalFilter, StateFolder, StoreTarget, Sync, SyncSettings, Unguided, apply_folder_to_store,
+    FolderSource, LocalFilter, RoundReport, StateFolder, StoreTarget, Sync, SyncSettings, Unguided,
+    apply_folder_to_store,
 };
+use fhirhose_client::ExportParameters;
+use fhirhose_client::pull::{FileKind, MissingFile, PulledFile};
+use fhirhose_client::receipt::{Asked, Delivery, write_manifest};
+use fhirhose_fhir::export_request::ExportLevel;
+use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::resource_type::ResourceType;
 use fhirhose_jobs::SystemClock;
 use fhirhose_store::{Found, Store, StoreSettings};
+use sha2::{Digest, Sha256};
 
 use super::fixture::{TestClock, hash};
 
@@ -128,69 +137,219 @@ async fn a_folder_is_applied_to_a_store_once_output_before_deleted_cl_11() {
     assert!(missing.to_string().contains("1.Patient.ndjson"), "{missing}");
 }
 
-/// Gives a pull's manifest a receipt with these members.
-fn with_receipt(folder: &Path, night: u32, members: &str) {
-    let path = folder.join(format!("00{night}/manifest.json"));
-    let manifest = std::fs::read_to_string(&path).unwrap();
-    let receipt = format!(
-        r#""extension":{{"urn:fhirhose:receipt":{{"receiptVersion":1,"createdAt":"","software":"","transactionTime":"","files":[],{members}}}}},
-        "output":"#
-    );
-    std::fs::write(&path, manifest.replace(r#""output":"#, &receipt)).unwrap();
+/// Gives a pull's manifest its receipt, where this was asked for and these files could not be had.
+fn with_receipt(folder: &Path, night: u32, asked: &ExportParameters, missing: &[MissingFile]) {
+    let folder = folder.join(format!("00{night}"));
+    let file = |name: &str, kind: FileKind| {
+        let text = std::fs::read(folder.join(name)).unwrap();
+        PulledFile {
+            name: name.to_owned(),
+            kind,
+            resource_type: name.split('.').nth(1).map(str::to_owned),
+            lines: text
+                .split(|byte| *byte == b'\n')
+                .filter(|line| !line.is_empty())
+                .count() as u64,
+            bytes: text.len() as u64,
+            sha256: Sha256::digest(&text)
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+        }
+    };
+    let delivery = Delivery {
+        manifest: &std::fs::read_to_string(folder.join("manifest.json")).unwrap(),
+        entries: &BTreeMap::new(),
+        source: None,
+        asked: Some(Asked::from(asked)),
+        created_at: Instant::from_micros(0),
+        files: &[
+            file("1.Patient.ndjson", FileKind::Output),
+            file("deleted/1.Bundle.ndjson", FileKind::Deleted),
+        ],
+        missing,
+    };
+    write_manifest(&folder, &delivery, None).unwrap();
+}
+
+fn everything() -> ExportParameters {
+    ExportParameters::new(ExportLevel::AllPatients)
+}
+
+/// A sync from folders into a store.
+struct ToStore {
+    folder: tempfile::TempDir,
+    store: Store,
+    import: ImportSettings,
+    settings: SyncSettings,
+}
+
+impl ToStore {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            store: store(),
+            import: settings(),
+            settings: SyncSettings::default(),
+        }
+    }
+
+    fn pulls(&self) -> PathBuf {
+        self.folder.path().join("pulls")
+    }
+
+    fn sync(&self) -> Sync {
+        let state = StateFolder::open(&self.folder.path().join("state")).unwrap();
+        Sync::new(
+            Box::new(FolderSource { path: self.pulls() }),
+            Box::new(StoreTarget::new(self.store.clone(), self.import.clone(), "test")),
+            (LocalFilter::default(), None),
+            self.settings.clone(),
+            (state, Arc::new(TestClock::new())),
+        )
+    }
+
+    async fn catch_up(&self) -> fhirhose_bulk::Result<Vec<RoundReport>> {
+        self.sync().catch_up(&Unguided).await
+    }
 }
 
 #[tokio::test]
 async fn what_a_pull_could_not_have_does_not_count_as_gone() {
-    let folder = tempfile::tempdir().unwrap();
-    let pulls = folder.path().join("pulls");
+    let to = ToStore::new();
+    let (pulls, folder) = (to.pulls(), to.folder.path());
     let both = [patient("a", 1, "x"), patient("b", 1, "x"), patient("c", 1, "x")];
     pull(&pulls, 1, None, &both, &[]);
-    let (store, state) = (store(), folder.path().join("state"));
-    let sync = |path: &Path| {
-        let target = StoreTarget::new(store.clone(), settings(), "test");
-        Sync::new(
-            Box::new(FolderSource {
-                path: path.to_owned(),
-            }),
-            Box::new(target),
-            (LocalFilter::default(), None),
-            SyncSettings::default(),
-            (StateFolder::open(&state).unwrap(), Arc::new(TestClock::new())),
-        )
-    };
-    sync(&pulls).catch_up(&Unguided).await.unwrap();
+    to.catch_up().await.unwrap();
     // A whole pull that lacks a file, of which only its receipt knows.
     pull(&pulls, 2, None, &both[..2], &[]);
-    let missing =
-        r#""missing":[{"name":"2.Patient.ndjson","kind":"output","resourceType":"Patient","why":"410"}]"#;
-    with_receipt(&pulls, 2, missing);
-    let reports = sync(&pulls).catch_up(&Unguided).await.unwrap();
+    let missing = [MissingFile {
+        name: "2.Patient.ndjson".to_owned(),
+        kind: FileKind::Output,
+        resource_type: Some("Patient".to_owned()),
+        why: "410".to_owned(),
+    }];
+    with_receipt(&pulls, 2, &everything(), &missing);
+    let reports = to.catch_up().await.unwrap();
     assert_eq!(
         reports[0].missing,
         [("2.Patient.ndjson".to_owned(), "410".to_owned())]
     );
-    check(&store, &[("c", Some("x"))]).await;
+    check(&to.store, &[("c", Some("x"))]).await;
     // One of what is new, kicked off by POST: the URL in its manifest does not say so.
     pull(&pulls, 2, None, &both[..2], &[]);
-    with_receipt(
-        &pulls,
-        2,
-        r#""asked":{"level":"all-patients","_since":"2026-11-01T01:00:00.123Z"}"#,
-    );
-    sync(&pulls).catch_up(&Unguided).await.unwrap();
-    check(&store, &[("a", Some("x")), ("c", Some("x"))]).await;
+    let asked = ExportParameters {
+        since: Some("2026-11-01T01:00:00.123Z".to_owned()),
+        ..everything()
+    };
+    with_receipt(&pulls, 2, &asked, &[]);
+    let reports = to.catch_up().await.unwrap();
+    assert!(reports[0].missing.is_empty(), "{:?}", reports[0].missing);
+    check(&to.store, &[("a", Some("x")), ("c", Some("x"))]).await;
     // One that has not come to its end.
-    let begun = folder.path().join("begun");
+    let begun = folder.join("begun");
     std::fs::create_dir_all(begun.join(".fhirhose-pull")).unwrap();
     std::fs::write(begun.join("1.Patient.ndjson"), patient("a", 1, "x")).unwrap();
-    let refused = apply_folder_to_store(&store, &begun, folder.path(), settings())
+    let refused = apply_folder_to_store(&to.store, &begun, folder, settings())
         .await
         .unwrap_err();
     assert_eq!(refused.kind(), fhirhose_bulk::ErrorKind::Corrupt);
     let error = fhirhose_bulk::reconcile::FolderSide::open(&begun, Default::default()).unwrap_err();
     assert_eq!(error.kind(), fhirhose_bulk::ErrorKind::Corrupt);
     let lacking = pulls.join("002");
-    with_receipt(&pulls, 2, missing);
+    pull(&pulls, 2, None, &both[..2], &[]);
+    with_receipt(&pulls, 2, &everything(), &missing);
     let error = fhirhose_bulk::reconcile::FolderSide::open(&lacking, Default::default()).unwrap_err();
     assert!(error.to_string().contains("lacks 1 files"), "{error}");
+}
+
+#[tokio::test]
+async fn a_pull_that_is_not_what_its_receipt_says_is_not_applied() {
+    let to = ToStore::new();
+    pull(&to.pulls(), 1, None, &[patient("a", 1, "x")], &[]);
+    with_receipt(&to.pulls(), 1, &everything(), &[]);
+    let file = to.pulls().join("001/1.Patient.ndjson");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("\"x\"", "\"y\"")).unwrap();
+    let reports = to.catch_up().await.unwrap();
+    assert_eq!(reports[0].missing[0].0, "1.Patient.ndjson");
+    check(&to.store, &[("a", None)]).await;
+    std::fs::write(&file, text).unwrap();
+    assert!(to.catch_up().await.unwrap()[0].is_clean());
+    check(&to.store, &[("a", Some("x"))]).await;
+}
+
+#[tokio::test]
+async fn a_whole_pull_of_less_than_the_first_deletes_nothing() {
+    for has_receipt in [false, true] {
+        let to = ToStore::new();
+        let all = [patient("a", 1, "x"), patient("b", 1, "x")];
+        let pulled = |night: u32, output: &[String], types: &str| {
+            pull(&to.pulls(), night, None, output, &[]);
+            let path = to.pulls().join(format!("00{night}/manifest.json"));
+            let query = if types.is_empty() {
+                String::new()
+            } else {
+                format!("?_type={types}")
+            };
+            let manifest = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, manifest.replace("$export", &format!("$export{query}"))).unwrap();
+            let asked = ExportParameters {
+                types: types.split_terminator(',').map(str::to_owned).collect(),
+                ..everything()
+            };
+            if has_receipt {
+                with_receipt(&to.pulls(), night, &asked, &[]);
+            }
+        };
+        pulled(1, &all, "");
+        pulled(2, &all[..1], "Patient");
+        let reports = to.catch_up().await.unwrap();
+        let is_whole: Vec<bool> = reports.iter().map(|report| report.is_whole).collect();
+        // The newest whole one was the first.
+        assert_eq!((is_whole, reports[0].counts.created), (vec![true], 1));
+        pulled(3, &all, "Patient");
+        to.catch_up().await.unwrap();
+        pulled(4, &all[..1], "");
+        assert!(!to.catch_up().await.unwrap()[0].is_whole);
+        check(&to.store, &[("a", Some("x")), ("b", Some("x"))]).await;
+        pulled(5, &all[..1], "Patient");
+        assert!(to.catch_up().await.unwrap()[0].is_whole);
+        check(&to.store, &[("a", Some("x")), ("b", None)]).await;
+        let path = to.pulls().join("006");
+        pulled(6, &all, "Patient&_until=2026-11-05T00:00:00Z");
+        let error = to.catch_up().await.unwrap_err();
+        assert!(error.to_string().contains("_until"), "{error} {}", path.display());
+    }
+}
+
+#[tokio::test]
+async fn what_a_store_refuses_is_kept_and_tried_again_up_to_a_limit() {
+    let mut to = ToStore::new();
+    let long = "x".repeat(300);
+    pull(
+        &to.pulls(),
+        1,
+        None,
+        &[patient("a", 1, "x"), patient("b", 1, &long)],
+        &[],
+    );
+    to.import.line_bytes_max = 200;
+    to.settings.refused_max = 0;
+    let error = to.catch_up().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert_eq!(to.sync().state().unwrap().cursor, None);
+    to.settings.refused_max = 1;
+    assert_eq!(to.catch_up().await.unwrap()[0].refused_by_target, 1);
+    let reports = to.folder.path().join("state/reports/1");
+    for name in ["put.refused.ndjson", "put.outcomes.ndjson"] {
+        let text = std::fs::read_to_string(reports.join(name)).unwrap();
+        assert_eq!(text.lines().count(), 1, "{name}");
+    }
+    assert_eq!(to.sync().state().unwrap().pending, 1);
+    check(&to.store, &[("a", Some("x")), ("b", None)]).await;
+    to.import.line_bytes_max = 1_000;
+    pull(&to.pulls(), 2, Some(1), &[patient("a", 2, "y")], &[]);
+    assert!(to.catch_up().await.unwrap()[0].is_clean());
+    check(&to.store, &[("a", Some("y")), ("b", Some(&long))]).await;
 }

@@ -10,7 +10,10 @@ pub(super) fn round(report: &RoundReport) -> String {
         return "nothing new\n".to_owned();
     }
     if !report.missing.is_empty() {
-        let mut text = format!("round {}: not applied, for files are missing\n", report.round);
+        let mut text = format!(
+            "round {}: not applied, for files are missing or damaged\n",
+            report.round
+        );
         for (name, why) in &report.missing {
             let _ = writeln!(text, "  {name}: {why}");
         }
