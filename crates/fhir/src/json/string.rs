@@ -100,7 +100,7 @@ fn escaped_end(bytes: &[u8], mut at: usize) -> Result<usize, Fault> {
 }
 
 /// The offset after the escape that begins at `at`.
-fn escape_end(bytes: &[u8], at: usize) -> Result<usize, Fault> {
+pub(super) fn escape_end(bytes: &[u8], at: usize) -> Result<usize, Fault> {
     match bytes.get(at + 1) {
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
         Some(b'u') => unicode_escape_end(bytes, at),

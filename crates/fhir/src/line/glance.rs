@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+use super::quick::quick_look;
 use super::refusal::{Breach, Refusal, Rule};
 use super::valid_text;
 use crate::json::{FaultKind, Key, Kind, Place, Quoted, Scratch, Visitor, decode, fingerprint, scan};
@@ -53,6 +54,18 @@ impl Glancer {
         let refused = |breach: Breach| breach.refusal(None, None);
         let (text, utf8) = valid_text(line);
         utf8.map_err(refused)?;
+        if let Some(look) = quick_look(line, self.depth_max) {
+            return Ok(Glance {
+                resource_type: look.resource_type.map(|quoted| meaning(text, quoted)),
+                id: look.id.map(|quoted| meaning(text, quoted)),
+            });
+        }
+        self.closer_look(text)
+    }
+
+    /// Says what is wrong with a line, if it is.
+    pub(super) fn closer_look<'l>(&mut self, text: &'l str) -> Result<Glance<'l>, Refusal> {
+        let refused = |breach: Breach| breach.refusal(None, None);
         let mut roots = Roots::new(text);
         if let Err(fault) = scan(text, self.depth_max, &mut self.scratch, &mut roots) {
             // The pass is stricter than the grammar in names given twice, half surrogate pairs and huge numbers.
@@ -70,12 +83,15 @@ impl Glancer {
                 "the line is not a JSON object",
             )));
         }
-        let meaning = |quoted: Option<Quoted>| quoted.map(|quoted| decode(&text[quoted.start..quoted.end]));
         Ok(Glance {
-            resource_type: meaning(roots.resource_type),
-            id: meaning(roots.id),
+            resource_type: roots.resource_type.map(|quoted| meaning(text, quoted)),
+            id: roots.id.map(|quoted| meaning(text, quoted)),
         })
     }
+}
+
+fn meaning(text: &str, quoted: Quoted) -> Cow<'_, str> {
+    decode(text.get(quoted.start..quoted.end).unwrap_or_default())
 }
 
 /// The same members, read by a parser that holds to no more than the grammar.

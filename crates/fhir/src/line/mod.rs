@@ -15,6 +15,7 @@
 
 mod facts;
 mod glance;
+mod quick;
 mod refusal;
 
 pub use glance::{Glance, Glancer};
