@@ -71,8 +71,6 @@ pub(super) struct Seen {
     pub(super) lines: u64,
     /// Those among them that head blocks of organised output.
     pub(super) headers: u64,
-    pub(super) first_id: Option<String>,
-    pub(super) last_id: Option<String>,
     /// Issues of OperationOutcomes by severity.
     pub(super) issues: BTreeMap<String, u64>,
 }
@@ -188,14 +186,6 @@ impl LineCheck {
             self.seen.headers += 1;
             return Ok(());
         }
-        if let Some(id) = glance.id {
-            if self.seen.first_id.is_none() {
-                self.seen.first_id = Some(id.clone().into_owned());
-            }
-            let last = self.seen.last_id.get_or_insert_default();
-            last.clear();
-            last.push_str(&id);
-        }
         if self.expected.kind == FileKind::Error {
             self.seen.count_issues(line);
         }
@@ -255,10 +245,6 @@ mod tests {
             let pieces: Vec<String> = pieces.chunks(size).map(|part| part.concat()).collect();
             let seen = check(&pieces.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
             assert_eq!((seen.lines, seen.bytes), (2, TEXT.len() as u64));
-            assert_eq!(
-                (seen.first_id.as_deref(), seen.last_id.as_deref()),
-                (Some("a"), Some("b"))
-            );
         }
     }
 

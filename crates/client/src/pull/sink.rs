@@ -20,8 +20,11 @@ use super::lines::{Expected, LineCheck, LongLines, Seen};
 use crate::decode::{Coding, DecodeLimits, Decoder, RestartPoint};
 use crate::{Error, ErrorKind, Result};
 
-/// What is gathered before it is written.
-const WRITE_BYTES: usize = 1 << 20;
+/// What is gathered before it is written; larger pieces are written as they come.
+const WRITE_BYTES: usize = 128 << 10;
+
+/// How much of a file is read at once.
+const READ_BYTES: usize = 1 << 20;
 
 /// How much text comes at least between two restart points that are noted.
 const RESTART_BYTES: u64 = 2 << 20;
@@ -270,7 +273,7 @@ pub(super) fn look_at(task: &Task, path: &std::path::Path) -> Result<Written> {
     let failed = |source| Error::disk("reading", path, source);
     let mut file = File::open(path).map_err(failed)?;
     let mut text = Text::new(task);
-    let mut block = vec![0; WRITE_BYTES];
+    let mut block = vec![0; READ_BYTES];
     loop {
         let length = file.read(&mut block).map_err(failed)?;
         if length == 0 {
@@ -284,7 +287,7 @@ pub(super) fn look_at(task: &Task, path: &std::path::Path) -> Result<Written> {
 /// What is good of a partial file: up to the last whole line before the first that is no line, as after a power cut.
 fn reread(file: &mut File, task: &Task) -> std::io::Result<Text> {
     let mut lines = LineCheck::new(task.expected.clone(), task.long_lines.clone());
-    let mut block = vec![0; WRITE_BYTES];
+    let mut block = vec![0; READ_BYTES];
     loop {
         let length = file.read(&mut block)?;
         if length == 0 || lines.push(&block[..length]).is_err() {
