@@ -10,7 +10,7 @@ use fhirhose_bulk::sync::{
 };
 use fhirhose_client::pull::{PullSettings, Quiet};
 use fhirhose_client::testing::{EhrSettings, Fault, FaultyEhr, Place, SourceFile, Strike, Words};
-use fhirhose_client::{BatchSettings, DataProvider, ExportParameters, Http, HttpSettings};
+use fhirhose_client::{BatchSettings, DataProvider, ExportParameters, Http, HttpSettings, Quirks};
 use fhirhose_fhir::export_request::ExportLevel;
 
 use super::fixture::TestClock;
@@ -140,5 +140,37 @@ async fn an_outcome_that_cannot_be_read_may_tell_of_an_error() {
             (expected, 1),
             "{issue}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_since_is_asked_for_everything_and_another_for_what_is_new_cl_12() {
+    const CURSOR: &str = "2026-11-20T02:00:00.120+01:00";
+    for no_since in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let ehr = FaultyEhr::start(EhrSettings {
+            files: vec![SourceFile::output("Patient", PATIENTS)],
+            ..EhrSettings::default()
+        })
+        .await;
+        let mut source = source(&ehr, ExportLevel::AllPatients, "taken");
+        source.provider = source.provider.with_quirks(Quirks {
+            no_since,
+            ..Quirks::default()
+        });
+        let wanted = Wanted {
+            cursor: Some(CURSOR.to_owned()),
+            members: None,
+        };
+        let fetched = source.fetch(&wanted, folder.path()).await.unwrap().unwrap();
+        assert_eq!((fetched.is_whole, fetched.files.len()), (no_since, 1));
+        let kick_offs = ehr.asked_at(Place::KickOff);
+        let since: Vec<_> = kick_offs.iter().map(|asked| asked.query("_since")).collect();
+        let expected = if no_since {
+            Vec::new()
+        } else {
+            vec![CURSOR.to_owned()]
+        };
+        assert_eq!(since, [expected]);
     }
 }

@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex};
 use fhirhose_bulk::sync::both::{
     Both, BothReport, BothSettings, CONFLICTS_FILE, Carried, ConflictLine, ConflictPolicy, Ledger, Side,
 };
+use fhirhose_client::testing::Random;
 
-use super::mock::{Random, Shared, Stopped, World, lock, peers};
+use super::mock::{Shared, Stopped, World, lock, peers};
 
 const EDITS: u64 = 1_000;
 
@@ -84,7 +85,9 @@ fn report_lines(folder: &Path) -> Vec<ConflictLine> {
 /// Every version that was written over without the other side ever having had it stands in the report.
 fn nothing_is_lost(folder: &Path, world: &Shared) {
     let lines = report_lines(folder);
-    for (side, name, text) in &lock(world).owed {
+    let owed = &lock(world).owed;
+    assert!(owed.len() > 20, "{} are too few to tell anything", owed.len());
+    for (side, name, text) in owed {
         let is_reported = lines.iter().any(|line| {
             let version = line.versions.of(*side);
             line.resource == *name
@@ -103,8 +106,8 @@ async fn run(seed: u64) {
     println!("seed {seed}");
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
-    let mut random = Random(seed);
-    let world: Shared = Arc::new(Mutex::new(World::new(Random(seed ^ 0xabc))));
+    let mut random = Random::new(seed);
+    let world: Shared = Arc::new(Mutex::new(World::new(Random::new(seed ^ 0xabc))));
     lock(&world).meanwhile = 9;
     let policies = [
         ConflictPolicy::Newest,
@@ -128,10 +131,10 @@ async fn run(seed: u64) {
         }
         drop(both);
         // A round that ended may be one whose last line, the cursors, never reached the disk.
-        if has_ended && random.one_in(4) {
+        if has_ended && random.chance(4) {
             tear(folder, &mut random);
         }
-        if random.one_in(5) {
+        if random.chance(5) {
             let mut ledger = Ledger::open_existing(folder).expect("a ledger");
             let winner = [Side::Source, Side::Target][random.below(2) as usize];
             ledger.resolve(None, winner).expect("what is held is resolved");

@@ -8,28 +8,8 @@ use async_trait::async_trait;
 use fhirhose_bulk::sync::both::{Changes, Over, Pair, Peer, Side, Write, Written};
 use fhirhose_bulk::{Error, ErrorKind, Result};
 use fhirhose_client::Clock;
+use fhirhose_client::testing::Random;
 use fhirhose_fhir::instant::Instant;
-
-/// Random numbers of a seed.
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(super) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    pub(super) fn one_in(&mut self, of: u64) -> bool {
-        self.below(of) == 0
-    }
-}
 
 /// A version that a side once had; `None` for a deletion.
 #[derive(Debug, Clone)]
@@ -149,8 +129,8 @@ impl World {
         let (meanwhile, faults) = (self.meanwhile, self.faults);
         let random = self.random.as_mut().expect("it is seeded");
         let (edits, fails) = (
-            meanwhile > 0 && random.one_in(meanwhile),
-            faults > 0 && random.one_in(faults),
+            meanwhile > 0 && random.chance(meanwhile),
+            faults > 0 && random.chance(faults),
         );
         if edits {
             self.edit();

@@ -9,11 +9,12 @@ use fhirhose_bulk::ErrorKind;
 use fhirhose_bulk::sync::both::{
     Both, BothSettings, Carried, Changes, ConflictPolicy, Ledger, Pair, Peer, Side, Write, Written,
 };
+use fhirhose_client::testing::Random;
 
-use super::mock::{Random, Shared, Stopped, World, lock, peers};
+use super::mock::{Shared, Stopped, World, lock, peers};
 
 fn world() -> Shared {
-    Arc::new(Mutex::new(World::new(Random(7))))
+    Arc::new(Mutex::new(World::new(Random::new(7))))
 }
 
 fn open(folder: &std::path::Path, world: &Shared, policy: ConflictPolicy) -> fhirhose_bulk::Result<Both> {
