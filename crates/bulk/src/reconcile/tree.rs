@@ -258,6 +258,15 @@ mod tests {
     }
 
     #[test]
+    fn addresses_and_sums_are_those_that_other_servers_have() {
+        let address = Address::of(ResourceType::PATIENT, "1");
+        assert_eq!(address.prefix(16).to_string(), "2b9a94ee8825269b");
+        let sum = "868a797d6ffb65f6e08123ab0032d160db1f7a1da348310df6fe25ca755dd60c";
+        assert_eq!(bucket(&[1, 2]).sum_text(), sum);
+        assert_eq!(bucket(&[2, 1]).count, 2);
+    }
+
+    #[test]
     fn prefixes_are_read_as_they_are_written_and_nothing_else_is_one() {
         for text in ["", "0", "a3", "ffffffffffffffff", "0000000000000001"] {
             assert_eq!(
