@@ -4,10 +4,12 @@
 //! runner (`src/bin/bounded.rs`) call the same functions, so a finding of either replays in the other. Inputs worth
 //! keeping lie under `corpus/<target>/`.
 
+pub mod glance;
 pub mod jwks;
 pub mod jwt;
 pub mod kick_off;
 pub mod line_checker;
+pub mod manifest;
 pub mod ndjson_cutter;
 pub mod scope;
 pub mod search;
@@ -21,7 +23,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     Target {
         name: "ndjson_cutter",
         check: ndjson_cutter::check,
@@ -29,6 +31,14 @@ pub const TARGETS: [Target; 7] = [
     Target {
         name: "line_checker",
         check: line_checker::check,
+    },
+    Target {
+        name: "glance",
+        check: glance::check,
+    },
+    Target {
+        name: "manifest",
+        check: manifest::check,
     },
     Target {
         name: "kick_off",

@@ -56,7 +56,7 @@ fn is_about_json(rule: Rule) -> bool {
     )
 }
 
-fn is_too_deep(line: &[u8]) -> bool {
+pub(crate) fn is_too_deep(line: &[u8]) -> bool {
     line.iter().filter(|byte| b"[{".contains(byte)).count() > DEPTH_MAX
 }
 
@@ -186,7 +186,7 @@ fn gather_references<'t>(tree: &'t Value, found: &mut Vec<&'t str>) {
 }
 
 /// Reads like serde_json and refuses duplicate names.
-struct Strict;
+pub(crate) struct Strict;
 
 impl<'de> Deserialize<'de> for Strict {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

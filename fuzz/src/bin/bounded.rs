@@ -96,6 +96,13 @@ const PIECES: &[&str] = &[
     " system/AuditEvent.rs",
     ".read",
     "?category=laboratory",
+    "\"transactionTime\":\"2026-01-01T00:00:00Z\"",
+    "\"output\":[{\"type\":\"Patient\",\"url\":\"https://a/1\"}]",
+    "\"deleted\":[{\"url\":\"1\",\"count\":\"2\"}]",
+    "\"outcome\":[{\"url\":\"1\",\"countSeverity\":[{\"code\":\"error\",\"count\":1}]}]",
+    "\"link\":[{\"relation\":\"next\",\"url\":\"?page=2\"}]",
+    "\"outputOrganizedBy\":\"Patient\"",
+    "\"requiresAccessToken\":\"true\"",
 ];
 
 fn main() -> ExitCode {
@@ -109,7 +116,7 @@ fn main() -> ExitCode {
         .collect();
     let (Some(seconds), Some(seed), false) = (seconds, seed, chosen.is_empty()) else {
         eprintln!(
-            "usage: bounded [ndjson_cutter|line_checker|kick_off|search|jwt|jwks|scope|all] [seconds] [seed]"
+            "usage: bounded [ndjson_cutter|line_checker|glance|manifest|kick_off|search|jwt|jwks|scope|all] [seconds] [seed]"
         );
         return ExitCode::from(2);
     };
