@@ -1,10 +1,10 @@
 //! `fhirhose audit` beside a running server, after SIGKILL, and over files that were tampered with, by the real binary.
 
-use crate::http::{exchange, free_port, wait_for_health};
-use crate::sample::{run, start, succeed};
+use crate::http::exchange;
+use crate::sample::{run, succeed};
+use crate::served::Served;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Child;
 
 struct Place {
     folder: tempfile::TempDir,
@@ -29,12 +29,8 @@ impl Place {
         self.folder.path().join("store/audit/audit.ndjson")
     }
 
-    fn serve(&self) -> (Child, u16) {
-        let port = free_port();
-        let listen = format!("127.0.0.1:{port}");
-        let mut child = start(&["serve", "--data", &self.store(), "--listen", &listen]);
-        wait_for_health(&mut child, port);
-        (child, port)
+    fn serve(&self) -> Served {
+        Served::start(&self.folder.path().join("store"), &[])
     }
 
     fn verify(&self, more: &[&str]) -> (bool, Value) {
@@ -58,19 +54,17 @@ fn ask(port: u16, path: &str) -> String {
 #[test]
 fn a_trail_is_proved_while_the_server_runs_and_after_it_was_killed() {
     let place = Place::new();
-    let (mut server, port) = place.serve();
-    assert!(ask(port, "/fhir/$export").starts_with("HTTP/1.1 202"));
-    assert!(ask(port, "/fhir/Patient/p1").starts_with("HTTP/1.1 200"));
+    let server = place.serve();
+    assert!(ask(server.port, "/fhir/$export").starts_with("HTTP/1.1 202"));
+    assert!(ask(server.port, "/fhir/Patient/p1").starts_with("HTTP/1.1 200"));
     let (is_whole, report) = place.verify(&[]);
     assert!(is_whole, "{report}");
     let head = report["head"].as_str().unwrap().to_owned();
-    server.kill().unwrap();
-    server.wait().unwrap();
+    drop(server);
     assert!(place.verify(&["--head", &head]).0, "what was told is still there");
-    let (mut server, port) = place.serve();
-    assert!(ask(port, "/fhir/Patient/p1").starts_with("HTTP/1.1 200"));
-    server.kill().unwrap();
-    server.wait().unwrap();
+    let server = place.serve();
+    assert!(ask(server.port, "/fhir/Patient/p1").starts_with("HTTP/1.1 200"));
+    drop(server);
     let (is_whole, report) = place.verify(&["--head", &head]);
     assert!(is_whole, "{report}");
     let table = succeed(&["audit", "show", "--data", &place.store(), "--client", "127.0.0.1"]);
@@ -95,13 +89,12 @@ fn changes_of_clients_are_told_whether_a_server_runs_or_not() {
     };
     let revoke = |id: &str| succeed(&["client", "revoke", id, "--data", &store]);
     assert!(add("without").status.success());
-    let (mut server, port) = place.serve();
-    assert!(ask(port, "/fhir/Patient/p1").starts_with("HTTP/1.1 200"));
+    let server = place.serve();
+    assert!(ask(server.port, "/fhir/Patient/p1").starts_with("HTTP/1.1 200"));
     assert!(add("with").status.success());
     assert!(!add("with").status.success(), "it is there already");
     revoke("without");
-    server.kill().unwrap();
-    server.wait().unwrap();
+    drop(server);
     revoke("with");
     let (is_whole, report) = place.verify(&[]);
     assert!(is_whole && report["open"] == Value::Array(Vec::new()), "{report}");
@@ -128,12 +121,11 @@ fn changes_of_clients_are_told_whether_a_server_runs_or_not() {
 #[test]
 fn a_trail_that_was_tampered_with_fails_with_exit_code_1() {
     let place = Place::new();
-    let (mut server, port) = place.serve();
+    let server = place.serve();
     for _ in 0..3 {
-        assert!(ask(port, "/fhir/Patient/p1").starts_with("HTTP/1.1 200"));
+        assert!(ask(server.port, "/fhir/Patient/p1").starts_with("HTTP/1.1 200"));
     }
-    server.kill().unwrap();
-    server.wait().unwrap();
+    drop(server);
     let text = std::fs::read_to_string(place.trail()).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let without = |number: usize| {
@@ -171,9 +163,8 @@ fn verify_file(file: &Path, more: &[&str]) -> Option<i32> {
 fn the_trail_is_its_owners_alone() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::new();
-    let (mut server, _) = place.serve();
-    server.kill().unwrap();
-    server.wait().unwrap();
+    let server = place.serve();
+    drop(server);
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(place.trail().parent().unwrap()), 0o700);
     assert_eq!(mode(&place.trail()), 0o600);

@@ -1,11 +1,13 @@
 //! Imports from another server, over TLS with an authority of one's own.
 
-use crate::http::{eventually, exchange, finished, free_port, polled, wait_for_health};
+use crate::http::{eventually, exchange, finished, free_port, polled};
 use crate::sample::{start, succeed};
+use crate::served::Served;
 use fhirhose_client::{DataProvider, ExportParameters, Http, HttpSettings, Status, roots_from_pem};
 use fhirhose_fhir::export_request::ExportLevel;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Child;
 
 /// A server that ends with the test.
@@ -108,25 +110,10 @@ fn one_server_imports_from_another_over_tls_and_from_nobody_else() {
     let inputs = exported(port, &pem);
     assert!(inputs.len() > 3, "{} files", inputs.len());
 
-    let port = free_port();
-    let (listen, data) = (format!("127.0.0.1:{port}"), at("target"));
-    let mut target = start(&[
-        "serve",
-        "--data",
-        &data,
-        "--listen",
-        &listen,
-        "--headers",
-        "default",
-        "--import-ca",
-        &cert,
-        "--import-host",
-        "localhost",
-        "--polls-burst-max",
-        "1000000",
-    ]);
-    wait_for_health(&mut target, port);
-    let _target = Server(target);
+    let mut more = vec!["--headers", "default", "--import-ca", &cert];
+    more.extend(["--import-host", "localhost", "--polls-burst-max", "1000000"]);
+    let target = Served::start(Path::new(&at("target")), &more);
+    let port = target.port;
     let elsewhere =
         json!({"name": "input", "part": [{"name": "url", "valueUrl": "https://files.example.org/x"}]});
     let refused = post(port, "/fhir/$import", &parameters(vec![elsewhere]));
