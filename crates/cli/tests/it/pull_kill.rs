@@ -5,7 +5,7 @@
 //! that sends slowly.
 
 use crate::faulty::{Ehr, patients, sample};
-use crate::http::eventually;
+use crate::http::{eventually, free_port};
 use crate::kill::{Kills, refs, start, words};
 use crate::sample::{succeed, text, write_population};
 use crate::served::Served;
@@ -16,8 +16,11 @@ use fhirhose_client::testing::{
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Small files: many are whole when a kill comes.
@@ -114,17 +117,7 @@ fn cl_10_a_large_file_goes_on_by_range_after_a_kill() {
             script: Vec::new(),
         });
         let pulled = Pulled::new(place.path().join("out"));
-        let line = pulled.line(&ehr.base());
-        let mut child = start(&refs(&line), &place.path().join("said"));
-        let partial = pulled.folder.join(".fhirhose-pull/1.Patient.ndjson.partial");
-        eventually("a part of the file", || {
-            assert_eq!(child.try_wait().unwrap(), None, "it is under way");
-            let written = std::fs::metadata(&partial).map_or(0, |found| found.len());
-            (written >= part_bytes).then_some(())
-        });
-        child.kill().unwrap();
-        child.wait().unwrap();
-        succeed(&refs(&line));
+        pulled.killed_behind(part_bytes, &ehr.base());
         assert!(pulled.files()["1.Patient.ndjson"] == ehr.files()[0].text);
         let asked = ehr.asked_at(Place::File(0));
         let last = asked.last().unwrap();
@@ -134,6 +127,73 @@ fn cl_10_a_large_file_goes_on_by_range_after_a_kill() {
         assert!(last.header("if-range").is_some(), "{coding:?}");
         assert_eq!(ehr.asked_at(Place::KickOff).len(), 1);
     }
+}
+
+#[test]
+fn cl_10_a_large_compressed_file_of_our_server_goes_on_by_range_after_a_kill() {
+    let place = tempfile::tempdir().unwrap();
+    let (population, data) = (place.path().join("Patient.ndjson"), place.path().join("data"));
+    std::fs::write(&population, patients(8_000).text).unwrap();
+    succeed(&["load", "--data", text(&data), text(&population)]);
+    let port = free_port();
+    let (slow_port, asked) = slow_way(port);
+    let base = format!("http://127.0.0.1:{slow_port}/fhir");
+    let _served = Served::start_at(port, &data, &["--base-url", &base]);
+    let pulled = Pulled::new(place.path().join("killed"));
+    pulled.killed_behind(3 << 20, &base);
+    let asked = String::from_utf8(asked.lock().unwrap().clone())
+        .unwrap()
+        .to_lowercase();
+    let ranges = asked
+        .lines()
+        .filter_map(|line| line.strip_prefix("range: bytes="));
+    let ranges: Vec<u64> = ranges
+        .map(|from| from.trim_end_matches('-').parse().unwrap())
+        .collect();
+    assert!(matches!(ranges[..], [from] if from > 500_000), "{ranges:?}");
+    assert_eq!(pulled.log_of("kickoff"), 1);
+    assert!(asked.contains("accept-encoding: zstd"), "{asked}");
+    let calm = Pulled::new(place.path().join("calm"));
+    succeed(&["pull", &base, "--out", text(&calm.folder), "--no-compression"]);
+    pulled.assert_equal(&calm.files());
+}
+
+/// A port that passes on what comes to another port and what is answered, the answers slowly; and all that was sent there.
+fn slow_way(to: u16) -> (u16, Arc<Mutex<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&sent);
+    // Who is gone at either end ends the connection, and that is all.
+    let pass = |mut from: TcpStream, mut to: TcpStream, mut each: Box<dyn FnMut(&[u8]) + Send>| {
+        std::thread::spawn(move || {
+            let mut part = vec![0; 50_000];
+            while let Some(length) = from.read(&mut part).ok().filter(|length| *length > 0) {
+                each(&part[..length]);
+                if to.write_all(&part[..length]).is_err() {
+                    break;
+                }
+            }
+            let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+        })
+    };
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, kept) = (client.unwrap(), Arc::clone(&kept));
+            let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else {
+                continue;
+            };
+            let (client_too, server_too) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            pass(
+                client,
+                server,
+                Box::new(move |sent| kept.lock().unwrap().extend_from_slice(sent)),
+            );
+            let pause = |_: &[u8]| std::thread::sleep(slow(1).pause);
+            pass(server_too, client_too, Box::new(pause));
+        }
+    });
+    (port, sent)
 }
 
 /// Files that were whole at a kill are not asked for again.
@@ -271,6 +331,21 @@ impl Pulled {
         succeed(&refs(&line));
         assert_eq!(asked(), asked_before, "a pull that is whole asks nothing");
         runs.into_inner()
+    }
+
+    /// Pulls and kills when so much of the first file of Patients is there, and pulls again to the end.
+    fn killed_behind(&self, part_bytes: u64, base: &str) {
+        let line = self.line(base);
+        let mut child = start(&refs(&line), &self.folder.with_extension("said"));
+        let partial = self.folder.join(".fhirhose-pull/1.Patient.ndjson.partial");
+        eventually("a part of the file", || {
+            assert_eq!(child.try_wait().unwrap(), None, "it is under way");
+            let written = std::fs::metadata(&partial).map_or(0, |found| found.len());
+            (written >= part_bytes).then_some(())
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        succeed(&refs(&line));
     }
 
     fn knows_its_job(&self) -> bool {
