@@ -8,6 +8,7 @@ use fhirhose_bulk::ErrorKind;
 use fhirhose_bulk::sync::{
     Daemon, Guide, Hook, Leavers, Point, Schedule, StateFolder, Unguided, render_metrics,
 };
+use fhirhose_fhir::instant::Instant;
 
 use super::fixture::{CrashAt, Ground};
 
@@ -273,9 +274,7 @@ async fn a_month_of_nights_goes_by_in_a_moment() {
     let state = sync.state().unwrap();
     assert_eq!((*nights.lock().unwrap(), state.round), (31, 31));
     let days = (fhirhose_client::Clock::now(&ground.clock).micros()
-        - fhirhose_fhir::instant::Instant::parse("2026-11-01T02:00:00Z")
-            .unwrap()
-            .micros())
+        - Instant::parse("2026-11-01T02:00:00Z").unwrap().micros())
         / 86_400_000_000;
     assert_eq!(days, 30);
     drop(sync);
@@ -302,7 +301,14 @@ async fn a_failed_round_is_tried_again_before_the_next_night() {
     let metrics = render_metrics(&state, fhirhose_client::Clock::now(&ground.clock));
     assert!(metrics.contains("fhirhose_sync_rounds_total 1\n"));
     assert!(metrics.contains("fhirhose_sync_failures_total 2\n"));
-    assert!(metrics.contains("fhirhose_sync_lag_seconds "));
+    let applied = Instant::parse(state.cursor.as_deref().unwrap()).unwrap();
+    let now = fhirhose_client::Clock::now(&ground.clock);
+    let lag = (now.micros() - applied.micros()) / 1_000_000;
+    assert!(lag > 30 * 86_400, "the source is of the month before: {lag}");
+    assert!(
+        metrics.contains(&format!("fhirhose_sync_lag_seconds {lag}\n")),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
