@@ -164,19 +164,6 @@ fn slow_way(to: u16) -> (u16, Arc<Mutex<Vec<u8>>>) {
     let port = listener.local_addr().unwrap().port();
     let sent = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&sent);
-    // Who is gone at either end ends the connection, and that is all.
-    let pass = |mut from: TcpStream, mut to: TcpStream, mut each: Box<dyn FnMut(&[u8]) + Send>| {
-        std::thread::spawn(move || {
-            let mut part = vec![0; 50_000];
-            while let Some(length) = from.read(&mut part).ok().filter(|length| *length > 0) {
-                each(&part[..length]);
-                if to.write_all(&part[..length]).is_err() {
-                    break;
-                }
-            }
-            let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
-        })
-    };
     std::thread::spawn(move || {
         for client in listener.incoming() {
             let (client, kept) = (client.unwrap(), Arc::clone(&kept));
@@ -184,16 +171,27 @@ fn slow_way(to: u16) -> (u16, Arc<Mutex<Vec<u8>>>) {
                 continue;
             };
             let (client_too, server_too) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-            pass(
-                client,
-                server,
-                Box::new(move |sent| kept.lock().unwrap().extend_from_slice(sent)),
-            );
-            let pause = |_: &[u8]| std::thread::sleep(slow(1).pause);
-            pass(server_too, client_too, Box::new(pause));
+            pass(client, server, move |sent| {
+                kept.lock().unwrap().extend_from_slice(sent);
+            });
+            pass(server_too, client_too, |_| std::thread::sleep(slow(1).pause));
         }
     });
     (port, sent)
+}
+
+/// Passes on what comes, part by part. Who is gone at either end ends the connection, and that is all.
+fn pass(mut from: TcpStream, mut to: TcpStream, mut each: impl FnMut(&[u8]) + Send + 'static) {
+    std::thread::spawn(move || {
+        let mut part = vec![0; 50_000];
+        while let Some(length) = from.read(&mut part).ok().filter(|length| *length > 0) {
+            each(&part[..length]);
+            if to.write_all(&part[..length]).is_err() {
+                break;
+            }
+        }
+        let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    });
 }
 
 /// Files that were whole at a kill are not asked for again.
