@@ -5,7 +5,9 @@ use crate::progress::{bytes, count};
 use fhirhose_client::pull::{FileKind, PullEvent, Watch};
 use fhirhose_fhir::instant::Instant as Moment;
 use fhirhose_jobs::{Clock, SystemClock};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -192,15 +194,24 @@ struct Running {
 }
 
 impl BarsState {
-    /// What all files have and will have come to, taking those that are not begun to be like the others.
-    fn totals(&self) -> (u64, u64) {
-        let running = self.running.values();
-        let done: u64 = self.bytes_done + running.clone().map(|file| file.bytes_done).sum::<u64>();
-        let size = |file: &Running| file.bytes_total.unwrap_or(0).max(file.bytes_done);
-        let known: u64 = self.bytes_done + running.map(size).sum::<u64>();
-        let known_files = self.files_done + self.running.len() as u64;
-        let rest = self.files_total.saturating_sub(known_files);
-        (done, known + known / known_files.max(1) * rest)
+    /// What all files have and will have come to, taking those whose size is not known to be like the others; `None` where no size is
+    /// known yet.
+    fn totals(&self) -> (u64, Option<u64>) {
+        // What a server says of sizes may be anything.
+        let sum = |sizes: &mut dyn Iterator<Item = u64>| sizes.fold(0, u64::saturating_add);
+        let running = || self.running.values();
+        let done = self.bytes_done + running().map(|file| file.bytes_done).sum::<u64>();
+        let sizes = || running().filter_map(|file| Some(file.bytes_total?.max(file.bytes_done)));
+        let known = self.bytes_done.saturating_add(sum(&mut sizes()));
+        let known_files = self.files_done + sizes().count() as u64;
+        let Some(mean) = known.checked_div(known_files) else {
+            return (done, None);
+        };
+        let unsized_files = running().filter(|file| file.bytes_total.is_none());
+        let guessed = sum(&mut unsized_files.map(|file| file.bytes_done.max(mean)));
+        let begun = self.files_done + self.running.len() as u64;
+        let rest = mean.saturating_mul(self.files_total.saturating_sub(begun));
+        (done, Some(known.saturating_add(guessed).saturating_add(rest)))
     }
 }
 
@@ -212,7 +223,7 @@ impl Bars {
         let left = Arc::clone(&wait_ms);
         let style = style("{spinner} {wide_msg} {left}").with_key(
             "left",
-            move |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+            move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
                 let wait = Duration::from_millis(left.load(Ordering::Relaxed));
                 if !wait.is_zero() {
                     let seconds = wait.saturating_sub(state.elapsed()).as_secs();
@@ -223,7 +234,7 @@ impl Bars {
         );
         let waiting = screen.add(ProgressBar::new_spinner().with_style(style));
         waiting.enable_steady_tick(Duration::from_millis(250));
-        let overall = screen.add(ProgressBar::new(0).with_style(style_of_all()));
+        let overall = screen.add(ProgressBar::no_length().with_style(style_of_all()));
         Self {
             screen,
             waiting,
@@ -241,7 +252,10 @@ impl Bars {
 
     fn begin(&self, state: &mut BarsState, name: &str, bytes_done: u64, bytes_total: Option<u64>) {
         let bar = (state.running.len() < BARS_MAX).then(|| {
-            let bar = ProgressBar::new(bytes_total.unwrap_or(0)).with_style(style_of_file());
+            let bar = match bytes_total {
+                Some(total) => ProgressBar::new(total).with_style(style_of_file()),
+                None => ProgressBar::no_length().with_style(style_of_unsized_file()),
+            };
             let bar = self.screen.insert_before(&self.overall, bar);
             bar.set_prefix(name.to_owned());
             bar.set_position(bytes_done);
@@ -265,7 +279,9 @@ impl Bars {
         };
         file.bytes_done += bytes;
         if let Some(bar) = &file.bar {
-            bar.set_length(file.bytes_total.unwrap_or(0).max(file.bytes_done));
+            if let Some(total) = file.bytes_total {
+                bar.set_length(total.max(file.bytes_done));
+            }
             bar.set_position(file.bytes_done);
         }
     }
@@ -280,7 +296,10 @@ impl Bars {
 
     fn show(&self, state: &BarsState) {
         let (done, total) = state.totals();
-        self.overall.set_length(total);
+        match total {
+            Some(total) => self.overall.set_length(total),
+            None => self.overall.unset_length(),
+        }
         self.overall.set_position(done);
         self.overall
             .set_prefix(format!("{}/{} files", state.files_done, state.files_total));
@@ -339,8 +358,19 @@ fn style_of_file() -> ProgressStyle {
     style("{prefix:>28} [{bar:24}] {bytes}/{total_bytes} {bytes_per_sec} {eta}")
 }
 
+/// A bar that stays empty: the server does not say how long the file is.
+fn style_of_unsized_file() -> ProgressStyle {
+    style("{prefix:>28} [{bar:24}] {bytes} {bytes_per_sec}")
+}
+
 fn style_of_all() -> ProgressStyle {
-    style("{prefix:>28} [{bar:24}] {bytes} {bytes_per_sec} about {eta} left")
+    let left = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        if state.len().is_some() {
+            // It is written into a string, which takes everything.
+            let _ = write!(out, "about {:#} left", HumanDuration(state.eta()));
+        }
+    };
+    style("{prefix:>28} [{bar:24}] {bytes} {bytes_per_sec} {left}").with_key("left", left)
 }
 
 fn style(template: &str) -> ProgressStyle {
