@@ -19,7 +19,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -298,7 +297,7 @@ impl Pulled {
             self.whole_so_far(truth);
             start(&refs(&line), &log)
         };
-        spend(kills, span, &log, begin);
+        kills.until_it_ends(span, &log, begin, |_| false);
         self.assert_equal(truth);
         succeed(&refs(&line));
     }
@@ -321,7 +320,7 @@ impl Pulled {
             });
             start(&refs(&line), &log)
         };
-        spend(kills, span, &log, begin);
+        kills.until_it_ends(span, &log, begin, |_| false);
         self.assert_equal(truth);
         // What kind of server it is may be asked again, of the export nothing.
         let asked = || ehr.asked().iter().filter(|asked| asked.place.is_some()).count();
@@ -356,15 +355,6 @@ impl Pulled {
         let is_event =
             |line: &str| serde_json::from_str::<Value>(line).is_ok_and(|line| line["eventId"] == event);
         log.lines().filter(|line| is_event(line)).count()
-    }
-}
-
-/// Kills until a pull ends by itself. One that no kill has met says how long a pull takes at most: others run beside it or do not.
-fn spend(kills: &mut Kills, span: &mut Duration, log: &Path, begin: impl Fn() -> Child) {
-    let (began, left) = (Instant::now(), kills.left);
-    kills.until_it_ends(*span, log, begin, |_| false);
-    if kills.left == left {
-        *span = (*span).min(began.elapsed());
     }
 }
 

@@ -31,14 +31,14 @@ fn a_sync_that_is_killed_ends_as_if_it_was_not() {
     };
     let began = Instant::now();
     succeed(&refs(&line(&at("calm"))));
-    let span = began.elapsed();
+    let mut span = began.elapsed();
     assert_eq!(contents(&at("calm"), &at("of-calm")), expected);
 
     let mut kills = Kills::new(7);
     for round in 1.. {
         let (store, log) = (at(&format!("killed-{round}")), at("log"));
         let line = line(&store);
-        kills.until_it_ends(span, &log, || start(&refs(&line), &log), |_| false);
+        kills.until_it_ends(&mut span, &log, || start(&refs(&line), &log), |_| false);
         assert_eq!(contents(&store, &at(&format!("of-{round}"))), expected);
         if kills.left == 0 {
             break;
