@@ -142,22 +142,7 @@ fn tell(report: &BothReport, sync: &BothSync<'_>) -> Result<()> {
         count(report.echoes),
         count(report.agreed),
     ));
-    for (group, found) in &report.conflicts {
-        let kind = match group.kind {
-            ConflictKind::EditEdit => "changed on both sides",
-            ConflictKind::DeleteEdit => "deleted on one side and changed on the other",
-        };
-        let outcome = match (group.winner, group.is_tie) {
-            (Some(winner), true) => format!("the {winner} wins, the times being equal"),
-            (Some(winner), false) => format!("the {winner} wins"),
-            (None, _) => "held".to_owned(),
-        };
-        say(&format!(
-            "conflict: {} {} {kind}: {outcome}",
-            count(*found),
-            group.resource_type
-        ));
-    }
+    tell_conflicts(report);
     if !report.conflicts.is_empty() {
         let path = sync.state.join(CONFLICTS_FILE);
         say(&format!(
@@ -198,6 +183,25 @@ fn tell(report: &BothReport, sync: &BothSync<'_>) -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn tell_conflicts(report: &BothReport) {
+    for (group, found) in &report.conflicts {
+        let kind = match group.kind {
+            ConflictKind::EditEdit => "changed on both sides",
+            ConflictKind::DeleteEdit => "deleted on one side and changed on the other",
+        };
+        let outcome = match (group.winner, group.is_tie) {
+            (Some(winner), true) => format!("the {winner} wins, the times being equal"),
+            (Some(winner), false) => format!("the {winner} wins"),
+            (None, _) => "held".to_owned(),
+        };
+        say(&format!(
+            "conflict: {} {} {kind}: {outcome}",
+            count(*found),
+            group.resource_type
+        ));
+    }
 }
 
 /// Lists the conflicts that a two-way sync holds, or decides them
