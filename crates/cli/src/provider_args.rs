@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 /// What is asked for where nothing is said.
 const SCOPE: &str = "system/*.rs";
 
+/// The same of a server that is written to.
+const SCOPE_WRITING: &str = "system/*.cruds";
+
 /// The same in the words of SMART 1.
 const SCOPE_V1: &str = "system/*.read";
 
@@ -51,7 +54,7 @@ impl ProviderUrl {
     }
 }
 
-/// As whom a second server is spoken to. Nothing of what the first is shown goes to it.
+/// As whom a second server is spoken to: the target of a sync, the other side of a comparison. Nothing of what the first is shown goes to it.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Access to the second server")]
 pub(crate) struct OtherProviderArgs {
@@ -197,42 +200,23 @@ impl ProviderArgs {
         };
         let quirks = provider.quirks();
         if !quirks.is_standard() {
+            // The flag is for the first server only.
+            let way_out = match self.is_other {
+                true => "",
+                false => " (--quirks standard takes it as the standard says)",
+            };
             say(&format!(
-                "the server is taken as one of the kind `{}` (--quirks standard takes it as the standard says)",
+                "{base} is taken as a server of the kind `{}`{way_out}",
                 quirks.name
             ));
         }
         Ok(provider)
     }
 
-    /// Access to the other end of a sync, as a client of its own; without a client id no token is asked for.
-    pub(crate) fn for_target(client_id: Option<String>, key: Option<PathBuf>, scope: String) -> Self {
-        Self {
-            token_url: client_id.is_none().then(|| "none".to_owned()),
-            client_id,
-            key,
-            key_command: None,
-            kid: None,
-            jku: None,
-            scope: Some(scope),
-            bearer_token_file: None,
-            bearer_token_command: None,
-            trusted_file_origins: Vec::new(),
-            headers: Vec::new(),
-            no_compression: false,
-            ca: None,
-            quirks: "auto".to_owned(),
-            connect_timeout_secs: 20,
-            read_timeout_secs: 300,
-            is_other: true,
-        }
-    }
-
-    /// Trusts these authorities too, and asks for tokens there.
+    /// The same for a server that is written to: unless told otherwise, the token is to allow that too.
     #[must_use]
-    pub(crate) fn with(mut self, ca: Option<PathBuf>, token_url: Option<String>) -> Self {
-        self.ca = ca;
-        self.token_url = token_url.or(self.token_url);
+    pub(crate) fn for_writing(mut self) -> Self {
+        self.scope.get_or_insert_with(|| SCOPE_WRITING.to_owned());
         self
     }
 

@@ -31,4 +31,5 @@ mod sync;
 mod sync_faulty;
 mod sync_kill;
 mod two_way;
+mod typed;
 mod verify;

@@ -3,7 +3,7 @@
 use super::WhatArgs;
 use crate::failure::usage;
 use crate::output_key::OutputKeyArgs;
-use crate::provider_args::ProviderArgs;
+use crate::provider_args::{OtherProviderArgs, ProviderArgs};
 use crate::workspace;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -40,47 +40,15 @@ pub(super) struct TargetArgs {
     #[arg(long, value_name = "DIR", requires = "import_path")]
     import_path_there: Option<PathBuf>,
 
-    /// Id that the target gave this client (SMART Backend Services)
-    #[arg(long, env = "FHIRHOSE_TO_CLIENT_ID", value_name = "ID")]
-    to_client_id: Option<String>,
-
-    /// File with the private key of that client: PEM, JWK or JWKS
-    #[arg(
-        long,
-        env = "FHIRHOSE_TO_CLIENT_KEY",
-        value_name = "FILE",
-        requires = "to_client_id"
-    )]
-    to_key: Option<PathBuf>,
-
-    /// Token endpoint of the target [default: what its smart-configuration says]
-    #[arg(
-        long,
-        env = "FHIRHOSE_TO_TOKEN_URL",
-        value_name = "URL",
-        requires = "to_client_id"
-    )]
-    to_token_url: Option<String>,
-
-    /// Certificates (PEM) of authorities to trust for the target besides those of the operating system
-    #[arg(long, env = "FHIRHOSE_TO_CA", value_name = "FILE")]
-    to_ca: Option<PathBuf>,
-
-    /// Scopes to ask the target for
-    #[arg(
-        long,
-        env = "FHIRHOSE_TO_SCOPE",
-        default_value = "system/*.cruds",
-        value_name = "SCOPES"
-    )]
-    to_scope: String,
-
     /// Entries of one batch Bundle
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     batch_entries: u32,
 
     #[command(flatten)]
     output_key: OutputKeyArgs,
+
+    #[command(flatten)]
+    other: OtherProviderArgs,
 }
 
 /// A target as it was named.
@@ -127,8 +95,8 @@ impl TargetArgs {
         }
     }
 
-    /// Opens the store, or makes the connection.
-    pub(super) async fn open(&self, to: &To) -> Result<Opened> {
+    /// Opens the store, or makes the connection; `first` is how the source is spoken to.
+    pub(super) async fn open(&self, to: &To, first: &ProviderArgs) -> Result<Opened> {
         let batches = BatchSettings {
             entries_max: self.batch_entries as usize,
             ..BatchSettings::default()
@@ -139,12 +107,12 @@ impl TargetArgs {
                     workspace::open(folder, OpenMode::Create, "sync", self.output_key.keys()?).await?;
                 Opened::Store(store, folder.display().to_string())
             }
-            To::Server(url) => Opened::Server(self.provider(url).await?, batches),
+            To::Server(url) => Opened::Server(self.provider(url, first).await?, batches),
             To::Import(url) => {
                 let shared =
                     std::path::absolute(self.import_path.as_deref().context("--import-path is missing")?)?;
                 let there = self.import_path_there.clone().unwrap_or_else(|| shared.clone());
-                Opened::Import(self.provider(url).await?, batches, shared, there)
+                Opened::Import(self.provider(url, first).await?, batches, shared, there)
             }
         })
     }
@@ -154,19 +122,9 @@ impl TargetArgs {
         self.batch_entries as usize
     }
 
-    /// A server with what the target is shown.
-    pub(super) async fn provider(&self, url: &str) -> Result<DataProvider> {
-        let (id, key) = (self.to_client_id.clone(), self.to_key.clone());
-        let access = ProviderArgs::for_target(id, key, self.to_scope.clone());
-        let access = access.with(self.to_ca.clone(), self.to_token_url.clone());
-        let http = access.http(url)?;
-        let tokens = access.tokens(&http, url).await?;
-        // Nothing of what is meant for the source goes along: no header, no token from elsewhere.
-        let provider = DataProvider::new(&http, url)?;
-        Ok(match tokens {
-            Some(tokens) => provider.with_tokens(tokens),
-            None => provider,
-        })
+    /// A server that is written to, beside the one that `first` is for. Nothing of what that one is shown goes along.
+    pub(super) async fn provider(&self, url: &str, first: &ProviderArgs) -> Result<DataProvider> {
+        first.of_other(&self.other).for_writing().provider(url).await
     }
 }
 

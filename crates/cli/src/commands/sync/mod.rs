@@ -147,7 +147,7 @@ Examples:
   fhirhose sync https://ehr.example.org/fhir --to https://fhir.example.org/fhir --state sync --every 24h
   fhirhose sync pulls --to store:replica --type Patient,Observation
   fhirhose sync status --state replica/sync
-  fhirhose sync https://ehr.example.org/fhir --both https://product.example.org/fhir --global --state both --scope 'system/*.cruds'
+  fhirhose sync https://ehr.example.org/fhir --both https://product.example.org/fhir --global --state both
   fhirhose sync resolve --state both --use source Patient/p1
 
 Exit codes: 0 in step; 1 failed; 2 wrong usage; 3 not everything: files are missing, or lines were refused; 4 another process syncs
@@ -228,8 +228,8 @@ impl Sync {
         let state =
             state.ok_or_else(|| usage("--state DIR is missing: what the sync remembers needs a place"))?;
         let sync = BothSync {
-            source: Box::pin(self.provider.provider(source)).await?,
-            target: self.target.provider(target).await?,
+            source: Box::pin(self.provider.clone().for_writing().provider(source)).await?,
+            target: Box::pin(self.target.provider(target, &self.provider)).await?,
             parameters: ends::parameters(what)?,
             batch_entries: self.target.batch_entries(),
             state,
@@ -270,7 +270,7 @@ impl Sync {
             false => ends::folder_source(source)?,
         };
         // The store before the state: it makes its folder and wants it empty.
-        let opened = self.target.open(&to).await?;
+        let opened = Box::pin(self.target.open(&to, &self.provider)).await?;
         let folder = StateFolder::open(&state)?;
         let target = opened.target(&folder)?;
         let hook = what.through.clone().map(|command| Hook { command });
