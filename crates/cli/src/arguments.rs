@@ -79,8 +79,8 @@ Examples:
   fhirhose client list --data store                    who may come in
   fhirhose audit verify --data store                   proves that nothing is missing from the audit trail
 
-Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but not everything: lines were refused, an input was not read to its end,
-files are missing or damaged; 4 the folder is held by another process; 5 no space left on the disk.";
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but not everything: lines were refused, files are missing or damaged,
+conflicts are held, or two sides differ; 4 the folder is held by another process; 5 no space left on the disk.";
 
 /// Parses the command line; what is missing is looked up in the settings file.
 pub(crate) fn parse() -> Result<Arguments, ExitCode> {

@@ -183,7 +183,7 @@ struct BarsState {
     running: HashMap<String, Running>,
     files_total: u64,
     files_done: u64,
-    /// Text of the files that are done, those of earlier runs left out, for they tell nothing of the rate.
+    /// Text of the files that are done, those of earlier runs too: they are told of as if they had come at once.
     bytes_done: u64,
 }
 

@@ -150,8 +150,8 @@ Examples:
   fhirhose sync https://ehr.example.org/fhir --both https://product.example.org/fhir --global --state both
   fhirhose sync resolve --state both --use source Patient/p1
 
-Exit codes: 0 in step; 1 failed; 2 wrong usage; 3 not everything: files are missing, or lines were refused; 4 another process syncs
-with this state; 5 no space left on the disk. After all of them the same command goes on.";
+Exit codes: 0 in step; 1 failed; 2 wrong usage; 3 not everything: files are missing, lines were refused, or conflicts are
+held; 4 another process syncs with this state; 5 no space left on the disk. After 1, 3 and 5 the same command goes on.";
 
 impl Sync {
     /// Runs once or by the schedule.
