@@ -22,10 +22,15 @@ pub struct FhirPeer {
 impl FhirPeer {
     /// A server, what of it is kept in step, and how it is pulled.
     pub fn new(provider: DataProvider, parameters: ExportParameters, pull: PullSettings) -> Self {
+        // Who writes has cut what it writes by entries already; here bytes alone count.
+        let batches = BatchSettings {
+            entries_max: usize::MAX,
+            ..BatchSettings::default()
+        };
         Self {
             parameters,
             pull,
-            batches: Batches::new(provider, BatchSettings::default()),
+            batches: Batches::new(provider, batches),
         }
     }
 
