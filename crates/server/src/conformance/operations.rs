@@ -118,7 +118,7 @@ const DEFINED: [Defined; 4] = [
 ];
 
 /// The parameters of `$digest`: name, least and most, type, direction, what they are.
-const DIGEST_PARAMETERS: [(&str, u8, &str, &str, &str, &str); 8] = [
+const DIGEST_PARAMETERS: [(&str, u8, &str, &str, &str, &str); 9] = [
     ("_type", 1, "1", "code", "in", "The type whose tree is asked for."),
     (
         "prefix",
@@ -145,6 +145,7 @@ const DIGEST_PARAMETERS: [(&str, u8, &str, &str, &str, &str); 8] = [
         "in",
         "Whether resources are listed instead of buckets.",
     ),
+    ("type", 1, "1", "code", "out", "The type whose tree it is."),
     ("instant", 1, "1", "instant", "out", "The state that is shown."),
     (
         "bucket",
