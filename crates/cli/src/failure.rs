@@ -117,10 +117,7 @@ fn judge_client(kind: fhirhose_client::ErrorKind) -> (u8, Option<&'static str>) 
 fn judge_bulk(kind: fhirhose_bulk::ErrorKind) -> Option<(u8, Option<&'static str>)> {
     use fhirhose_bulk::ErrorKind as Bulk;
     match kind {
-        Bulk::InUse => Some((
-            IN_USE,
-            Some("`fhirhose sync status` tells how far that one is; wait for it, or stop it"),
-        )),
+        Bulk::InUse => Some((IN_USE, Some("wait for the other process, or stop it"))),
         Bulk::TooManyDeletions => Some((
             FAILED,
             Some("look at the source; if that is right, run once with --allow-mass-deletion"),

@@ -426,8 +426,7 @@ fn locked(folder: &Path) -> Result<File> {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => {
             let text = format!("{} is in use by another sync", folder.display());
-            let held = fhirhose_store::Error::new(fhirhose_store::ErrorKind::InUse, "its lock is held");
-            Err(Error::new(ErrorKind::Invalid, text).with_source(held))
+            Err(Error::new(ErrorKind::InUse, text))
         }
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
