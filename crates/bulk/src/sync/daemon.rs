@@ -32,6 +32,13 @@ pub struct Ended {
     pub tries: u64,
 }
 
+/// When it is tried again after so many failures in a row, unless the schedule says sooner.
+pub fn retry_at(now: Instant, failures: u32) -> Instant {
+    let doubled = RETRY_MIN.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    let micros = i64::try_from(doubled.min(RETRY_MAX).as_micros()).unwrap_or(i64::MAX);
+    Instant::from_micros(now.micros().saturating_add(micros))
+}
+
 impl Daemon<'_> {
     /// Runs `tries_max` times; `heard` hears of each end, and when the next try comes.
     ///
@@ -50,11 +57,7 @@ impl Daemon<'_> {
                 .is_ok_and(|reports| reports.iter().all(RoundReport::is_applied));
             failures = if went_well { 0 } else { failures + 1 };
             if failures > 0 {
-                let pause = RETRY_MIN
-                    .saturating_mul(1 << (failures - 1).min(16))
-                    .min(RETRY_MAX);
-                let micros = i64::try_from(pause.as_micros()).unwrap_or(i64::MAX);
-                next = next.min(Instant::from_micros(clock.now().micros().saturating_add(micros)));
+                next = next.min(retry_at(clock.now(), failures));
             }
             heard(&ended, next);
             if tries == tries_max {
@@ -64,5 +67,17 @@ impl Daemon<'_> {
             clock.sleep(Duration::from_micros(wait)).await;
         }
         Ok(Ended { tries: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tries_come_after_a_minute_then_after_twice_as_long_up_to_an_hour() {
+        let now = Instant::from_micros(0);
+        let minutes = |failures| retry_at(now, failures).micros() / 60_000_000;
+        assert_eq!([1, 2, 3, 6, 7, u32::MAX].map(minutes), [1, 2, 4, 32, 60, 60]);
     }
 }

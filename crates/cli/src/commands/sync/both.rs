@@ -5,22 +5,18 @@ use crate::failure::{PARTIAL, usage};
 use crate::progress::count;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use fhirhose_bulk::sync::Schedule;
 use fhirhose_bulk::sync::both::{
     Both, BothReport, BothSettings, CONFLICTS_FILE, Carried, ConflictKind, ConflictPolicy, FhirPeer, Ledger,
     Pair, Peer, Side,
 };
+use fhirhose_bulk::sync::{Schedule, retry_at};
 use fhirhose_client::pull::PullSettings;
 use fhirhose_client::{Clock, DataProvider, ExportParameters, SystemClock};
-use fhirhose_fhir::instant::Instant;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// After a round that failed it is tried again after this time at the latest.
-const RETRY_MICROS: i64 = 60_000_000;
 
 /// The other server of a two-way sync.
 #[derive(Debug, Args)]
@@ -108,15 +104,21 @@ impl BothArgs {
                 false => ExitCode::from(PARTIAL),
             });
         };
+        let mut failures = 0_u32;
         loop {
             let began = clock.now();
             let mut next = schedule.next(began, &sync.state.display().to_string())?;
             match Box::pin(both.round()).await {
-                Ok(report) => tell(&report, &sync)?,
+                Ok(report) => {
+                    failures = 0;
+                    tell(&report, &sync)?;
+                }
                 Err(error) => {
-                    say(&format!("the round failed: {:#}", anyhow::Error::from(error)));
-                    next = next.min(Instant::from_micros(
-                        clock.now().micros().saturating_add(RETRY_MICROS),
+                    failures = failures.saturating_add(1);
+                    next = next.min(retry_at(clock.now(), failures));
+                    let error = anyhow::Error::from(error);
+                    say(&format!(
+                        "the round failed: {error:#}; the next one begins at {next}"
                     ));
                 }
             }
