@@ -217,7 +217,7 @@ Examples:
   fhirhose sync resolve --state sync --use target Patient/p1")]
 pub(super) struct Resolve {
     /// Folder with the state of the sync
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, env = "FHIRHOSE_SYNC_STATE", value_name = "DIR")]
     state: PathBuf,
 
     /// Whose version stays
