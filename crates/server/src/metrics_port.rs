@@ -1,48 +1,55 @@
 //! Metrics of a command that runs on: [`serve_metrics`], one text at one address of this machine.
 
-use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::service::service_fn;
-use hyper::{Method, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use fhirhose_jobs::{Clock, StopSignal};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::answer::{empty, text};
+use crate::listener::{Reception, converse};
 
 /// How long a collector may take for its question.
 const HEAD_MAX: Duration = Duration::from_secs(5);
 
-/// How long nothing is taken after a connection could not be.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-
-/// Answers every `GET /metrics` with what `render` gives, one connection at a time. The caller sees to it that the address is of this
-/// machine only.
-pub async fn serve_metrics(listener: TcpListener, render: impl Fn() -> String + Send) -> Infallible {
-    loop {
-        let Ok((connection, _)) = listener.accept().await else {
-            // One that went away, or too many open files: what is measured goes on, and so does this.
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        let answer = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-            let is_asked = request.method() == Method::GET && request.uri().path() == "/metrics";
-            let mut response = Response::new(Full::new(Bytes::new()));
-            match is_asked {
-                true => *response.body_mut() = Full::new(Bytes::from(render())),
-                false => *response.status_mut() = StatusCode::NOT_FOUND,
-            }
-            let text = HeaderValue::from_static("text/plain; version=0.0.4");
-            response.headers_mut().insert(CONTENT_TYPE, text);
-            async move { Ok::<_, Infallible>(response) }
-        });
-        let mut http = hyper::server::conn::http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(HEAD_MAX)
-            .keep_alive(false);
-        let serving = http.serve_connection(TokioIo::new(connection), answer);
-        // A collector that is gone, or too slow, is its own concern.
-        let _ = tokio::time::timeout(HEAD_MAX * 2, serving).await;
-    }
+/// Answers every `GET /metrics` with what `render` gives, one connection at a time, as long as its future is polled. The caller sees to it that the
+/// address is of this machine only.
+pub async fn serve_metrics(
+    listener: TcpListener,
+    render: impl Fn() -> String + Clone + Send + 'static,
+    clock: &dyn Clock,
+) {
+    let reception = Reception {
+        what: "a collector",
+        open: Arc::new(Semaphore::new(1)),
+        drain: Duration::ZERO,
+        clock,
+        stop: StopSignal::new(),
+    };
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD_MAX)
+        .keep_alive(false);
+    let answer = move |request: Request<Incoming>| {
+        let is_asked = request.method() == Method::GET && request.uri().path() == "/metrics";
+        std::future::ready(match is_asked {
+            true => text(StatusCode::OK, "text/plain; version=0.0.4", render()),
+            false => empty(StatusCode::NOT_FOUND),
+        })
+    };
+    let accept = async || Ok(listener.accept().await?.0);
+    let serve = |stream, watcher| {
+        let (http, answer) = (http.clone(), answer.clone());
+        async move {
+            // A collector that is too slow must not keep the only place.
+            let _ = timeout(HEAD_MAX * 2, converse(stream, &http, watcher, (), answer)).await;
+        }
+    };
+    reception.receive(accept, serve).await;
 }

@@ -1,6 +1,6 @@
 //! Metrics of a sync: a file for a collector, or a port on this machine.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use fhirhose_bulk::sync::{StateFolder, Sync, render_metrics};
 use fhirhose_client::{Clock, SystemClock};
@@ -19,7 +19,7 @@ pub(super) struct MetricsArgs {
     metrics_file: Option<PathBuf>,
 
     /// Answers with metrics at this address of this machine, such as 127.0.0.1:9102; with --every and --cron
-    #[arg(long, env = "FHIRHOSE_SYNC_METRICS_LISTEN", value_name = "ADDR")]
+    #[arg(long, env = "FHIRHOSE_SYNC_METRICS_LISTEN", value_name = "ADDR", value_parser = own_address)]
     metrics_listen: Option<SocketAddr>,
 }
 
@@ -48,9 +48,6 @@ impl MetricsArgs {
         let Some(address) = self.metrics_listen else {
             return std::future::pending().await;
         };
-        if !address.ip().is_loopback() {
-            bail!("--metrics-listen takes an address of this machine only, such as 127.0.0.1:9102");
-        }
         let listener = TcpListener::bind(address).await;
         let listener = listener.with_context(|| format!("listening at {address}"))?;
         let folder = sync.folder().path().to_owned();
@@ -58,6 +55,14 @@ impl MetricsArgs {
             Ok(state) => render_metrics(&state, SystemClock.now()),
             Err(_) => String::new(),
         };
-        match fhirhose_server::serve_metrics(listener, render).await {}
+        fhirhose_server::serve_metrics(listener, render, &fhirhose_jobs::SystemClock).await;
+        Ok(())
     }
+}
+
+/// Reads an address that is of this machine only.
+fn own_address(text: &str) -> Result<SocketAddr, String> {
+    let address = text.parse().ok();
+    let own = address.filter(|address: &SocketAddr| address.ip().is_loopback());
+    own.ok_or_else(|| "an address of this machine only is taken, such as 127.0.0.1:9102".to_owned())
 }
