@@ -138,6 +138,9 @@ impl DeliveredPull {
         if folder.join(LOG).exists() {
             self.to.deliver(LOG, &folder.join(LOG)).await?;
         }
+        if self.pull.settings.page_folders {
+            self.deliver_pages().await?;
+        }
         self.to.deliver(MANIFEST, &folder.join(MANIFEST)).await
     }
 
@@ -158,6 +161,19 @@ impl DeliveredPull {
         let manifest = manifest.ok_or_else(|| Error::new(ErrorKind::Disk, "the manifest is gone"))?;
         journal.finish(&manifest)?;
         self.clear()
+    }
+
+    /// Delivers the manifest of each page, which lies in the page's folder.
+    async fn deliver_pages(&self) -> Result<()> {
+        for page in 0_u64.. {
+            let name = format!("{page}/{MANIFEST}");
+            let file = self.pull.folder.join(&name);
+            if !file.exists() {
+                break;
+            }
+            self.to.deliver(&name, &file).await?;
+        }
+        Ok(())
     }
 
     /// Removes what was staged.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fhirhose_client::pull::{Pull, PullSettings, Quiet};
-use fhirhose_client::testing::{EhrSettings, FaultyEhr, Place, SimulatedClock, SourceFile};
+use fhirhose_client::testing::{EhrSettings, FaultyEhr, Manner, Pages, Place, SimulatedClock, SourceFile};
 use fhirhose_client::{
     DataProvider, Delivered, DeliveredPull, Destination, Error, ErrorKind, ExportParameters, Result,
 };
 use fhirhose_fhir::export_request::ExportLevel;
 
+use crate::case::Case;
 use crate::provider::PATIENTS;
 use crate::server::http;
 
@@ -27,8 +28,9 @@ impl Destination for Elsewhere {
         if self.refuses == Some(name) {
             return Err(Error::new(ErrorKind::Unreachable, "the place is away"));
         }
-        std::fs::create_dir_all(&self.folder).unwrap();
-        std::fs::copy(file, self.folder.join(name)).unwrap();
+        let to = self.folder.join(name);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(file, to).unwrap();
         Ok(())
     }
 
@@ -79,4 +81,33 @@ async fn a_job_is_deleted_when_the_last_file_has_arrived_elsewhere_cl_13() {
     let again = delivered(None).run(&Quiet).await.unwrap();
     assert!(matches!(again, Delivered::AlreadyThere), "{again:?}");
     assert_eq!(ehr.asked_at(Place::Delete).len(), 1);
+}
+
+#[tokio::test]
+async fn the_manifests_of_pages_arrive_before_the_one_of_the_whole() {
+    let manner = Manner {
+        pages: Pages {
+            files_each: Some(2),
+            ..Pages::default()
+        },
+        ..Manner::default()
+    };
+    let files = vec![SourceFile::output("Patient", PATIENTS); 3];
+    let mut case = Case::of(files, manner, Vec::new()).await;
+    case.settings.page_folders = true;
+    let there = case.place.path().join("there");
+    let delivered = DeliveredPull {
+        pull: case.pull(),
+        to: Box::new(Elsewhere {
+            folder: there.clone(),
+            refuses: Some("manifest.json"),
+        }),
+        journal: case.place.path().join("journal"),
+        parallel: 2,
+    };
+    let stopped = delivered.run(&Quiet).await.unwrap_err();
+    assert_eq!(stopped.kind(), ErrorKind::Unreachable);
+    for page in ["0/manifest.json", "1/manifest.json"] {
+        assert!(there.join(page).is_file(), "{page}");
+    }
 }
