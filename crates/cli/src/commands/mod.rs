@@ -17,9 +17,10 @@ pub(crate) mod sync;
 pub(crate) mod verify;
 
 use crate::arguments::Command;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::io::Write;
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs a subcommand.
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
@@ -47,6 +48,24 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .context("starting the runtime")
+}
+
+/// How a command goes on that remembers where it was.
+pub(crate) const AGAIN: &str = "run the same command again and it goes on where it stopped";
+
+/// Runs until it ends or the user, or the machine, wants it to stop; `again` says what becomes of it then. From here on the process hears of a stop
+/// only while something runs in this.
+pub(crate) async fn interruptible<T>(running: impl Future<Output = T>, again: &str) -> Result<T> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let running = Box::pin(running);
+    tokio::select! {
+        ended = running => Ok(ended),
+        signal = tokio::signal::ctrl_c() => {
+            signal.context("listening for Ctrl-C")?;
+            bail!("interrupted; {again}")
+        }
+        _ = terminate.recv() => bail!("stopped; {again}"),
+    }
 }
 
 /// Writes data to stdout; everything else goes to stderr.

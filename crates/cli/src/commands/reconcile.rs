@@ -1,6 +1,6 @@
 //! `fhirhose reconcile`: compares two sides, and makes one like the other on request.
 
-use super::{print, say};
+use super::{interruptible, print, say};
 use crate::failure::{PARTIAL, usage};
 use crate::progress::count;
 use crate::provider_args::{OtherProviderArgs, ProviderArgs};
@@ -133,6 +133,12 @@ impl Reconcile {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let types = self.types()?;
+        // What was fetched to be compared goes, however this ends.
+        let again = "run the same command again, which begins anew";
+        interruptible(self.compare(types), again).await?
+    }
+
+    async fn compare(&self, types: Vec<ResourceType>) -> Result<ExitCode> {
         let a = self.open(&self.a, &types, &self.access).await?;
         // The plain flags are for the first server, whichever side that is.
         let access = match a.provider {

@@ -27,6 +27,7 @@ mod readme;
 mod s3;
 mod sample;
 mod served;
+mod stops;
 mod sync;
 mod sync_faulty;
 mod sync_kill;

@@ -12,7 +12,7 @@ use std::process::Output;
 use std::sync::{Arc, Mutex};
 
 /// A store of a small population with a server over it.
-fn population(place: &Place) {
+pub(crate) fn population(place: &Place) {
     let (files, store) = (place.at("population"), place.at("store"));
     succeed(&["generate", "--patients", "20", "--out", &files]);
     succeed(&["load", "--data", &store, &files]);

@@ -5,12 +5,12 @@ mod into;
 mod table;
 mod watch;
 
-use super::{print, say};
+use super::{AGAIN, interruptible, print, say};
 use crate::export_args::ExportArgs;
 use crate::failure::{PARTIAL, usage};
 use crate::provider_args::{ProviderArgs, ProviderUrl};
 use crate::receipt_key::ReceiptKeyArgs;
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::{Args, ValueEnum, value_parser};
 use destination::{BucketPlace, DestinationArgs, Place, staging_of};
 use fhirhose_client::pull::{self, PullReport, PullSettings};
@@ -22,7 +22,6 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 use watch::{Bars, Events, Lines, Teller};
 
@@ -173,9 +172,9 @@ impl Pull {
     /// Pulls into a folder.
     async fn pull(&self, pull: &pull::Pull) -> Result<PullReport> {
         let teller = self.teller();
-        let report = Box::pin(interruptible(pull.run(&*teller))).await;
+        let report = interruptible(pull.run(&*teller), AGAIN).await;
         teller.end();
-        report
+        Ok(report??)
     }
 
     /// Pulls into object storage.
@@ -187,9 +186,9 @@ impl Pull {
             journal: place.journal,
             parallel: DELIVERIES,
         };
-        let report = Box::pin(interruptible(delivered.run(&*teller))).await;
+        let report = interruptible(delivered.run(&*teller), AGAIN).await;
         teller.end();
-        match report? {
+        match report?? {
             Delivered::Pulled(report) => self.tell(&report, &place.url),
             Delivered::AlreadyThere => {
                 say(&format!("everything is in {} already", place.url));
@@ -205,7 +204,8 @@ impl Pull {
         if !report.is_whole() {
             return Ok(told);
         }
-        let applied = into::apply(data, self.destination.output_key()).await?;
+        let applied = into::apply(data, self.destination.output_key());
+        let applied = interruptible(applied, AGAIN).await??;
         if self.json {
             let event = json!({
                 "event": "applied", "put": applied.put, "deleted": applied.deleted, "refused": applied.refused,
@@ -259,18 +259,5 @@ impl Pull {
                 Ok(ExitCode::from(PARTIAL))
             }
         }
-    }
-}
-
-/// Runs a pull until it ends or the user, or the machine, wants it to stop. Wherever it is stopped, the next run goes on.
-async fn interruptible<T>(pull: impl Future<Output = fhirhose_client::Result<T>>) -> Result<T> {
-    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    tokio::select! {
-        report = pull => Ok(report?),
-        signal = tokio::signal::ctrl_c() => {
-            signal.context("listening for Ctrl-C")?;
-            bail!("interrupted; run the same command again and it goes on where it stopped")
-        }
-        _ = terminate.recv() => bail!("stopped; run the same command again and it goes on where it stopped"),
     }
 }

@@ -6,10 +6,10 @@ mod metrics;
 mod status;
 mod table;
 
-use super::{print, say};
+use super::{AGAIN, interruptible, print, say};
 use crate::failure::{PARTIAL, usage};
 use crate::provider_args::ProviderArgs;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use both::{BothArgs, BothSync};
 use clap::{Args, Subcommand, ValueEnum};
 use ends::TargetArgs;
@@ -23,7 +23,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Keeps a store or a FHIR server in step with a Bulk Data server, or with folders: first everything, then what changed
 ///
@@ -166,12 +165,12 @@ impl Sync {
             return Err(usage("--metrics-listen and --jitter are for --every and --cron"));
         }
         if let Some(target) = self.both.target() {
-            return interruptible(self.run_both(target, schedule)).await?;
+            return interruptible(self.run_both(target, schedule), AGAIN).await?;
         }
         let sync = self.sync().await?;
         match schedule {
             None => {
-                let ended = interruptible(sync.catch_up(&Unguided)).await?;
+                let ended = interruptible(sync.catch_up(&Unguided), AGAIN).await?;
                 self.metrics.write(&sync)?;
                 self.tell(&ended?)
             }
@@ -202,7 +201,7 @@ impl Sync {
                 ended = serving => ended,
             }
         };
-        interruptible(running).await??;
+        interruptible(running, AGAIN).await??;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -338,20 +337,6 @@ fn duration(text: &str) -> Result<Duration, String> {
         .checked_mul(secs)
         .map(Duration::from_secs)
         .ok_or_else(wrong)
-}
-
-/// Runs until it ends or the user, or the machine, wants it to stop. Wherever it is stopped, the next run goes on.
-async fn interruptible<T>(running: impl Future<Output = T>) -> Result<T> {
-    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    let running = Box::pin(running);
-    tokio::select! {
-        ended = running => Ok(ended),
-        signal = tokio::signal::ctrl_c() => {
-            signal.context("listening for Ctrl-C")?;
-            bail!("interrupted; run the same command again and it goes on where it stopped")
-        }
-        _ = terminate.recv() => bail!("stopped; run the same command again and it goes on where it stopped"),
-    }
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
