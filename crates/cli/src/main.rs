@@ -12,6 +12,7 @@ mod provider_args;
 mod receipt_key;
 mod secret;
 mod settings_file;
+mod state_folder;
 mod workspace;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -3,7 +3,7 @@
 use crate::commands::say;
 use crate::failure::usage;
 use crate::operator_access::{is_confidential, variable};
-use crate::secret::{SecretSource, read_from};
+use crate::secret::{SecretSource, parse_key, read_from};
 use anyhow::{Context, Result, bail};
 use clap::{Args, value_parser};
 use fhirhose_auth::{Algorithm, SigningKey};
@@ -22,6 +22,11 @@ const SCOPE_WRITING: &str = "system/*.cruds";
 
 /// The same in the words of SMART 1.
 const SCOPE_V1: &str = "system/*.read";
+
+/// Whether a text is a server and not a folder.
+pub(crate) fn is_url(text: &str) -> bool {
+    text.starts_with("http://") || text.starts_with("https://")
+}
 
 /// The server, for commands that speak to one.
 #[derive(Debug, Args)]
@@ -408,13 +413,10 @@ fn header(text: &str) -> Result<(String, String), String> {
 
 /// Reads a PEM key, a JWK, or the private keys of a JWKS.
 fn read_keys(text: &str) -> Result<Vec<SigningKey>> {
-    if !text.starts_with('{') {
-        return Ok(vec![SigningKey::from_pem(text)?]);
-    }
     // The error of what is no JSON shows nothing of it.
     let set: Value = serde_json::from_str(text).unwrap_or_default();
     let Some(keys) = set["keys"].as_array() else {
-        return Ok(vec![SigningKey::from_jwk(text.as_bytes())?]);
+        return Ok(vec![parse_key(text)?]);
     };
     let private = keys.iter().filter(|key| key["d"].is_string());
     let read: Vec<SigningKey> = private

@@ -1,7 +1,8 @@
 //! The key that signs receipts, as a flag: [`ReceiptKeyArgs`]. Without the flag it is one of the user's own, made at first use.
 
 use crate::commands::say;
-use crate::secret::read_from;
+use crate::secret::read_signing_key;
+use crate::state_folder::state_folder;
 use anyhow::{Context, Result};
 use clap::Args;
 use fhirhose_auth::{Algorithm, SigningKey};
@@ -47,25 +48,13 @@ pub(crate) fn own_thumbprint() -> Option<String> {
     Some(read_key(&file).ok()?.verifying_key().thumbprint())
 }
 
-/// Reads a private key in PEM, JWK or JWKS.
+/// Reads a private key, PEM or JWK.
 pub(crate) fn read_key(file: &Path) -> Result<SigningKey> {
-    let secret = read_from("receipt key", file)?;
-    let text = secret.text();
-    let key = match text.starts_with('{') {
-        true => SigningKey::from_jwk(text.as_bytes()),
-        false => SigningKey::from_pem(text),
-    };
-    key.with_context(|| format!("reading the receipt key in {}", file.display()))
+    read_signing_key("receipt key", file)
 }
 
 fn own_key_file() -> Option<PathBuf> {
-    let folder = |name: &str| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")))?;
-    Some(state.join(OWN_KEY))
+    Some(state_folder()?.join(OWN_KEY))
 }
 
 /// Makes a key that only its user can read. Of several processes that do so at a time, one wins, and its key is whole when it is seen.

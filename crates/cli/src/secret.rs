@@ -2,6 +2,7 @@
 //! of the machine could read them. [`SecretSource`] says where, [`Secret`] is what was there.
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use fhirhose_auth::SigningKey;
 use std::fmt;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -84,6 +85,20 @@ pub(crate) fn read_from(what: &str, file: &Path) -> Result<Secret> {
     };
     ensure!(!text.trim().is_empty(), "the {what} is empty");
     Ok(Secret(text))
+}
+
+/// Reads a private key, PEM or JWK, as [`read_from`] does.
+pub(crate) fn read_signing_key(what: &str, file: &Path) -> Result<SigningKey> {
+    let secret = read_from(what, file)?;
+    parse_key(secret.text()).with_context(|| format!("reading the {what} in {}", file.display()))
+}
+
+/// The private key that a text is, PEM or JWK.
+pub(crate) fn parse_key(text: &str) -> Result<SigningKey> {
+    Ok(match text.starts_with('{') {
+        true => SigningKey::from_jwk(text.as_bytes())?,
+        false => SigningKey::from_pem(text)?,
+    })
 }
 
 fn read_file(path: &Path) -> Result<String> {

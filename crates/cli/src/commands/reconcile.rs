@@ -3,7 +3,7 @@
 use super::{interruptible, print, say};
 use crate::failure::{PARTIAL, usage};
 use crate::progress::count;
-use crate::provider_args::{OtherProviderArgs, ProviderArgs};
+use crate::provider_args::{OtherProviderArgs, ProviderArgs, is_url};
 use crate::workspace;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -196,7 +196,7 @@ impl Reconcile {
                 _fetched: None,
             });
         }
-        if what.starts_with("http://") || what.starts_with("https://") {
+        if is_url(what) {
             return Box::pin(server(what, types, access)).await;
         }
         let side = folder(PathBuf::from(what)).await?;

@@ -2,7 +2,7 @@
 
 use crate::commands::{print, say};
 use crate::operator_access::{is_confidential, own_http};
-use crate::secret::read_from;
+use crate::secret::read_signing_key;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use fhirhose_auth::{Algorithm, AssertionClaims, ClientId, SigningKey, random_id};
@@ -101,13 +101,7 @@ impl Token {
     }
 
     fn signing_key(&self) -> Result<SigningKey> {
-        let secret = read_from("private key", &self.key)?;
-        let text = secret.text();
-        let read = match text.starts_with('{') {
-            true => SigningKey::from_jwk(text.as_bytes()),
-            false => SigningKey::from_pem(text),
-        };
-        let mut key = read.context("reading the private key")?;
+        let mut key = read_signing_key("private key", &self.key)?;
         if let Some(kid) = &self.kid {
             key = key.with_kid(kid);
         }

@@ -2,6 +2,7 @@
 
 use crate::failure::usage;
 use crate::output_key::OutputKeyArgs;
+use crate::state_folder::state_folder;
 use anyhow::{Context, Result};
 use clap::Args;
 use fhirhose_client::{Bucket, BucketSettings, PlainHttp};
@@ -120,16 +121,6 @@ fn aws_variables() -> Vec<(String, String)> {
     let texts = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     texts.filter(|(name, _)| name.starts_with("AWS_")).collect()
-}
-
-/// The folder in which programs of this user keep their state.
-fn state_folder() -> Option<PathBuf> {
-    let folder = |name: &str| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")))
 }
 
 /// A URL as the name of a folder, which people can tell from others.

@@ -3,7 +3,7 @@
 use super::WhatArgs;
 use crate::failure::usage;
 use crate::output_key::OutputKeyArgs;
-use crate::provider_args::{OtherProviderArgs, ProviderArgs};
+use crate::provider_args::{OtherProviderArgs, ProviderArgs, is_url};
 use crate::workspace;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -77,7 +77,6 @@ impl To {
 impl TargetArgs {
     pub(super) fn parse(&self) -> Result<To> {
         let to = self.to.as_deref().context("--to is missing")?;
-        let is_url = |text: &str| text.starts_with("http://") || text.starts_with("https://");
         let to = match (to.strip_prefix("store:"), to.strip_prefix("import:")) {
             (Some(folder), _) if !folder.is_empty() => To::Store(std::path::absolute(folder)?),
             (_, Some(url)) if is_url(url) => To::Import(url.to_owned()),

@@ -8,7 +8,7 @@ mod table;
 
 use super::{AGAIN, interruptible, print, say};
 use crate::failure::{PARTIAL, usage};
-use crate::provider_args::ProviderArgs;
+use crate::provider_args::{ProviderArgs, is_url};
 use anyhow::{Context, Result};
 use both::{BothArgs, BothSync};
 use clap::{Args, Subcommand, ValueEnum};
@@ -208,7 +208,6 @@ impl Sync {
     /// Keeps both servers in step in both directions.
     async fn run_both(&self, target: &str, schedule: Option<Schedule>) -> Result<ExitCode> {
         let source = self.source.as_deref().context("the source is missing")?;
-        let is_url = |text: &str| text.starts_with("http://") || text.starts_with("https://");
         if !is_url(source) || !is_url(target) {
             return Err(usage("--both keeps two FHIR servers in step, by their URLs"));
         }
@@ -240,7 +239,7 @@ impl Sync {
 
     async fn sync(&self) -> Result<Syncing> {
         let source = self.source.as_deref().context("the source is missing")?;
-        let is_server = source.starts_with("http://") || source.starts_with("https://");
+        let is_server = is_url(source);
         let what = &self.what;
         if !is_server && (what.group.is_some() || what.global || what.full) {
             return Err(usage("--group, --global and --full are for a server as source"));
