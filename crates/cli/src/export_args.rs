@@ -150,13 +150,17 @@ impl ExportArgs {
 
     fn level(&self) -> Result<ExportLevel> {
         match &self.group {
-            Some(group) => Id::parse(group)
-                .map(ExportLevel::Group)
-                .ok_or_else(|| usage("--group takes the id of a Group")),
+            Some(group) => group_id(group).map(ExportLevel::Group),
             None if self.global => Ok(ExportLevel::System),
             None => Ok(ExportLevel::AllPatients),
         }
     }
+}
+
+/// Reads the id of a Group, as `42` or `Group/42`.
+pub(crate) fn group_id(text: &str) -> Result<Id> {
+    let id = text.strip_prefix("Group/").unwrap_or(text);
+    Id::parse(id).ok_or_else(|| usage("--group takes the id of a Group"))
 }
 
 /// Reads `name=value`.
@@ -170,5 +174,20 @@ fn custom(text: &str) -> Result<(String, String), String> {
         Some((name, _)) if OWN_FLAGS.contains(&name) => Err("it has a flag of its own".to_owned()),
         Some((name, value)) if !name.is_empty() && is_name(name) => Ok((name.to_owned(), value.to_owned())),
         _ => Err("a parameter is name=value".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_named_by_its_id_or_its_reference() {
+        for text in ["42", "Group/42"] {
+            assert_eq!(group_id(text).unwrap().as_str(), "42");
+        }
+        for text in ["", "Group/", "Patient/42", "Group/4/2"] {
+            assert!(group_id(text).is_err(), "{text}");
+        }
     }
 }

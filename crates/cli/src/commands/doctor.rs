@@ -1,6 +1,7 @@
 //! `fhirhose doctor`: looks how a server does Bulk Data, and what a pull will do about it.
 
 use super::{print, say};
+use crate::export_args::group_id;
 use crate::failure::usage;
 use crate::provider_args::{ProviderArgs, ProviderUrl};
 use anyhow::{Context, Result};
@@ -21,8 +22,8 @@ use std::process::ExitCode;
   fhirhose doctor --show-quirks epic > mine.json
 
 It sends some ten requests, one after the other, with a pause between them: the CapabilityStatement, the
-smart-configuration, one token, one export of the Patients that changed within the last second, its status, a byte
-of a file, DELETE. No wrong token or signature is ever tried.
+smart-configuration, one token, one export of the Patients that changed within the last second, its status, a file
+from its second byte on and once more compressed, DELETE. No wrong token or signature is ever tried.
 
 Exit codes: 0 a pull can work, whatever differs; 1 it cannot.")]
 pub(crate) struct DoctorCommand {
@@ -54,11 +55,11 @@ pub(crate) struct DoctorCommand {
     json: bool,
 
     /// Lists the kinds of servers that are known
-    #[arg(long, conflicts_with = "show_quirks")]
+    #[arg(long, conflicts_with_all = ["show_quirks", "url", "fhir_url", "group", "no_export", "export", "json"])]
     list_quirks: bool,
 
     /// Prints what is known of a kind of server, as a file that --quirks takes
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["url", "fhir_url", "group", "no_export", "export", "json"])]
     show_quirks: Option<String>,
 
     #[command(flatten)]
@@ -96,10 +97,6 @@ impl DoctorCommand {
 
     async fn doctor(&self) -> Result<Doctor> {
         let base = self.server.base()?;
-        let group = self.group.as_deref().map(|id| {
-            let id = id.strip_prefix("Group/").unwrap_or(id);
-            Id::parse(id).ok_or_else(|| usage(format!("`{id}` is not the id of a Group")))
-        });
         let http = self.access.http(&base)?;
         let tokens = match self.access.tokens(&http, &base).await {
             Err(error) if error.downcast_ref::<fhirhose_client::Error>().is_some() => {
@@ -114,7 +111,7 @@ impl DoctorCommand {
             tokens,
             profile: self.access.quirks()?,
             settings: DoctorSettings {
-                group: group.transpose()?,
+                group: self.group()?,
                 exports: match (self.no_export, self.export) {
                     (true, _) => Exports::Never,
                     (false, true) => Exports::Always,
@@ -125,6 +122,10 @@ impl DoctorCommand {
                 ..DoctorSettings::default()
             },
         })
+    }
+
+    fn group(&self) -> Result<Option<Id>> {
+        self.group.as_deref().map(group_id).transpose()
     }
 
     fn told(&self, diagnosis: &Diagnosis) -> String {
@@ -163,7 +164,7 @@ impl DoctorCommand {
     /// The command for a pull. What was given to come in is not repeated: it may be secret.
     fn command_line(&self, server: &str) -> String {
         let mut line = format!("fhirhose pull {server} --out DIR");
-        if let Some(group) = &self.group {
+        if let Ok(Some(group)) = self.group() {
             let _ = write!(line, " --group {group}");
         }
         if self.access.has_client() {

@@ -1,6 +1,7 @@
 //! The two ends of a sync, from the command line: where from, where to.
 
 use super::WhatArgs;
+use crate::export_args::group_id;
 use crate::failure::usage;
 use crate::output_key::OutputKeyArgs;
 use crate::provider_args::{OtherProviderArgs, ProviderArgs, is_url};
@@ -14,7 +15,6 @@ use fhirhose_bulk::sync::{
 use fhirhose_client::pull::{PullSettings, Quiet};
 use fhirhose_client::{BatchSettings, DataProvider, ExportParameters};
 use fhirhose_fhir::export_request::ExportLevel;
-use fhirhose_fhir::id::Id;
 use fhirhose_store::{OpenMode, Store};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -175,9 +175,7 @@ pub(super) fn folder_source(path: &str) -> Result<Box<dyn Source>> {
 /// What an export is asked for.
 pub(super) fn parameters(what: &WhatArgs) -> Result<ExportParameters> {
     let level = match (&what.group, what.global) {
-        (Some(id), _) => {
-            ExportLevel::Group(Id::parse(id).ok_or_else(|| usage("--group takes the id of a Group"))?)
-        }
+        (Some(id), _) => ExportLevel::Group(group_id(id)?),
         (None, true) => ExportLevel::System,
         (None, false) => ExportLevel::AllPatients,
     };
