@@ -114,7 +114,7 @@ const DELIVERIES: usize = 3;
 /// How progress is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Reporter {
-    /// Bars, one a file.
+    /// Bars, one a file; where stderr is no terminal, lines.
     Cli,
     /// Lines, one a file.
     Text,

@@ -122,7 +122,7 @@ enum LeaversArg {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "When")]
 struct WhenArgs {
-    /// Runs until nothing is new, and ends; also the default
+    /// Runs until nothing is new, and ends (with --both: one round); also the default
     #[arg(long, conflicts_with_all = ["every", "cron"])]
     once: bool,
 
