@@ -138,14 +138,25 @@ impl Reconcile {
         interruptible(self.compare(types), again).await?
     }
 
-    async fn compare(&self, types: Vec<ResourceType>) -> Result<ExitCode> {
-        let a = self.open(&self.a, &types, &self.access).await?;
-        // The plain flags are for the first server, whichever side that is.
-        let access = match a.provider {
-            Some(_) => self.access.of_other(&self.other),
-            None => self.access.clone(),
+    /// How the sides that are servers are spoken to. The plain flags are for the first server, whichever side that is.
+    fn access(&self) -> Pair<ProviderArgs> {
+        let first = self.access.clone();
+        let second = match is_url(&self.a) {
+            true => self.access.of_other(&self.other),
+            false => self.access.clone(),
         };
-        let b = self.open(&self.b, &types, &access).await?;
+        let (source, target) = match self.repair {
+            None => (first, second),
+            Some(Direction::AToB) => (first, second.for_writing()),
+            Some(Direction::BToA) => (first.for_writing(), second),
+        };
+        Pair { source, target }
+    }
+
+    async fn compare(&self, types: Vec<ResourceType>) -> Result<ExitCode> {
+        let access = self.access();
+        let a = self.open(&self.a, &types, &access.source).await?;
+        let b = self.open(&self.b, &types, &access.target).await?;
         let sides = Pair {
             source: &*a.side,
             target: &*b.side,
@@ -282,9 +293,12 @@ impl Reconcile {
                  {refused} refused"
             ));
         }
-        say(match is_equal {
-            true => "both sides hold the same",
-            false => "the sides differ",
+        say(match (is_equal, repaired) {
+            (true, _) => "both sides hold the same",
+            (false, Some(repaired)) if repaired.is_whole() => {
+                "the sides differed; every difference was repaired"
+            }
+            (false, _) => "the sides differ",
         });
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
-use crate::client::stderr;
+use crate::client::{Place, stderr};
 use crate::http::{free_port, wait_for_health};
 use crate::sample::{fhirhose, succeed};
 
@@ -152,4 +152,34 @@ fn the_second_servers_own_token_goes_there_and_nowhere_else() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(second.heard().contains("Bearer hush-other"));
     assert!(!first.heard().contains("hush"), "a secret went along");
+}
+
+#[test]
+fn a_repair_asks_for_a_token_that_lets_it_write_and_says_that_all_is_mended() {
+    let mut place = Place::new();
+    place.serve(&["--auth", "smart"]);
+    place.keygen("keys");
+    place.add("app", "keys", &["--scope", "system/*.cruds", "--allow-write"]);
+    let (base, key) = (
+        format!("http://127.0.0.1:{}/fhir", place.port),
+        place.at("keys/private-key.pem"),
+    );
+    let files = place.path("files");
+    std::fs::create_dir(&files).unwrap();
+    let patients = ["p1", "p2"].map(|id| format!("{{\"resourceType\":\"Patient\",\"id\":\"{id}\"}}\n"));
+    std::fs::write(files.join("1.Patient.ndjson"), patients.concat()).unwrap();
+    let sides = ["reconcile", files.to_str().unwrap(), &base];
+    let access = ["--type", "Patient", "--client-id", "app", "--key", &key];
+    let repaired = succeed(&[&sides[..], &access, &["--repair", "a-to-b"]].concat());
+    let told = stderr(&repaired);
+    assert!(
+        told.contains("the sides differed; every difference was repaired"),
+        "{told}"
+    );
+    let equal = succeed(&[&sides[..], &access].concat());
+    assert!(
+        stderr(&equal).contains("both sides hold the same"),
+        "{}",
+        stderr(&equal)
+    );
 }
