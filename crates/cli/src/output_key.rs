@@ -11,7 +11,8 @@ use std::path::PathBuf;
 /// Where the key of output files is.
 #[derive(Debug, Args)]
 pub(crate) struct OutputKeyArgs {
-    /// File with the key that encrypts output files: 32 random bytes as hex or base64; older keys on further lines still open theirs
+    /// File with the key that encrypts output files: 32 random bytes as hex or base64, or FHIRHOSE_OUTPUT_KEY in the environment; older keys on
+    /// further lines still open theirs
     #[arg(long, env = "FHIRHOSE_OUTPUT_KEY_FILE", value_name = "FILE")]
     output_key_file: Option<PathBuf>,
 

@@ -67,7 +67,7 @@ pub(crate) struct OtherProviderArgs {
     #[arg(long, env = "FHIRHOSE_OTHER_CLIENT_ID", value_name = "ID")]
     other_client_id: Option<String>,
 
-    /// File with the private key for the second server
+    /// File with the private key for the second server; or the key itself in FHIRHOSE_OTHER_CLIENT_KEY_TEXT
     #[arg(long, env = "FHIRHOSE_OTHER_CLIENT_KEY", value_name = "FILE")]
     other_key: Option<PathBuf>,
 
@@ -79,7 +79,7 @@ pub(crate) struct OtherProviderArgs {
     #[arg(long, env = "FHIRHOSE_OTHER_SCOPE", value_name = "SCOPES")]
     other_scope: Option<String>,
 
-    /// File with an access token for the second server
+    /// File with an access token for the second server, or the token itself in FHIRHOSE_OTHER_BEARER_TOKEN
     #[arg(long, env = "FHIRHOSE_OTHER_BEARER_TOKEN_FILE", value_name = "FILE")]
     other_bearer_token_file: Option<PathBuf>,
 }
@@ -97,7 +97,7 @@ pub(crate) struct ProviderArgs {
     )]
     client_id: Option<String>,
 
-    /// File with the client's private key, PEM, JWK or JWKS; `-` is stdin
+    /// File with the client's private key, PEM, JWK or JWKS; `-` is stdin; or the key itself in FHIRHOSE_CLIENT_KEY_TEXT
     #[arg(long, alias = "smart-key", env = "FHIRHOSE_CLIENT_KEY", value_name = "FILE")]
     key: Option<PathBuf>,
 
@@ -121,7 +121,8 @@ pub(crate) struct ProviderArgs {
     #[arg(long, env = "FHIRHOSE_SCOPE", value_name = "SCOPES")]
     scope: Option<String>,
 
-    /// File with an access token that was got by other means; read again when the server refuses it
+    /// File with an access token that was got by other means, or the token itself in FHIRHOSE_BEARER_TOKEN; read again when the server
+    /// refuses it
     #[arg(long, env = "FHIRHOSE_BEARER_TOKEN_FILE", value_name = "FILE")]
     bearer_token_file: Option<PathBuf>,
 
