@@ -13,6 +13,7 @@ mod receipt_key;
 mod secret;
 mod settings_file;
 mod state_folder;
+mod typed;
 mod workspace;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

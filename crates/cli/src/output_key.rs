@@ -22,6 +22,9 @@ pub(crate) struct OutputKeyArgs {
 }
 
 impl OutputKeyArgs {
+    /// All of them.
+    pub(crate) const FLAGS: [&str; 2] = ["output_key_file", "output_key_command"];
+
     /// Reads the keys; `None` where none is named.
     pub(crate) fn keys(&self) -> Result<Option<OutputKeys>> {
         let source = SecretSource {

@@ -4,6 +4,7 @@ use crate::commands::say;
 use crate::failure::usage;
 use crate::operator_access::{is_confidential, variable};
 use crate::secret::{SecretSource, parse_key, read_from};
+use crate::typed::Typed;
 use anyhow::{Context, Result, bail};
 use clap::{Args, value_parser};
 use fhirhose_auth::{Algorithm, SigningKey};
@@ -26,6 +27,11 @@ const SCOPE_V1: &str = "system/*.read";
 /// Whether a text is a server and not a folder.
 pub(crate) fn is_url(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
+}
+
+/// Whether a token endpoint is named; `none` says that there is none.
+fn is_endpoint(token_url: Option<&str>) -> bool {
+    token_url.is_some_and(|url| url != "none")
 }
 
 /// The server, for commands that speak to one.
@@ -132,6 +138,7 @@ pub(crate) struct ProviderArgs {
 
     /// Other server that tokens may go to, because files lie there that want one; may be given again
     #[arg(
+        id = "trusted_file_origin",
         long = "trusted-file-origin",
         env = "FHIRHOSE_TRUSTED_FILE_ORIGIN",
         value_name = "URL",
@@ -140,7 +147,7 @@ pub(crate) struct ProviderArgs {
     trusted_file_origins: Vec<String>,
 
     /// Header that goes to this server with each request; may be given again
-    #[arg(long = "header", env = "FHIRHOSE_HEADER", value_name = "NAME: VALUE", value_parser = header)]
+    #[arg(id = "header", long = "header", env = "FHIRHOSE_HEADER", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
 
     /// Asks for files as they are, and not compressed
@@ -174,7 +181,68 @@ pub(crate) struct ProviderArgs {
     is_other: bool,
 }
 
+impl OtherProviderArgs {
+    /// All of them.
+    pub(crate) const FLAGS: [&str; 5] = [
+        "other_client_id",
+        "other_key",
+        "other_token_url",
+        "other_scope",
+        "other_bearer_token_file",
+    ];
+
+    /// Refuses what would be ignored without a client's id.
+    pub(crate) fn check(&self, typed: &Typed) -> Result<()> {
+        if self.other_client_id.is_some() {
+            return Ok(());
+        }
+        let why = "wants the client's id beside it: --other-client-id";
+        typed.refuse(&["other_key", "other_scope"], why)?;
+        match is_endpoint(self.other_token_url.as_deref()) {
+            true => typed.refuse(&["other_token_url"], why),
+            false => Ok(()),
+        }
+    }
+}
+
 impl ProviderArgs {
+    /// What a server is shown, and how it is taken.
+    pub(crate) const IDENTITY: [&str; 12] = [
+        "client_id",
+        "key",
+        "key_command",
+        "kid",
+        "jku",
+        "token_url",
+        "scope",
+        "bearer_token_file",
+        "bearer_token_command",
+        "trusted_file_origin",
+        "header",
+        "quirks",
+    ];
+
+    /// How connections are made, to a second server too.
+    pub(crate) const CONNECTION: [&str; 4] = [
+        "no_compression",
+        "ca",
+        "connect_timeout_secs",
+        "read_timeout_secs",
+    ];
+
+    /// Refuses what would be ignored without a client's id.
+    pub(crate) fn check(&self, typed: &Typed) -> Result<()> {
+        if self.client_id.is_some() {
+            return Ok(());
+        }
+        let why = "wants the client's id beside it: --client-id";
+        typed.refuse(&["key", "key_command", "kid", "jku", "scope"], why)?;
+        match is_endpoint(self.token_url.as_deref()) {
+            true => typed.refuse(&["token_url"], why),
+            false => Ok(()),
+        }
+    }
+
     /// The same for a second server: how connections are made carries over, nothing that is shown to the first does.
     pub(crate) fn of_other(&self, other: &OtherProviderArgs) -> Self {
         Self {
@@ -246,6 +314,14 @@ impl ProviderArgs {
             (Some(give), None) => Ok(provider.with_given_bearers(give)),
             (None, Some(tokens)) => Ok(provider.with_tokens(tokens)),
             (None, None) => Ok(provider),
+        }
+    }
+
+    /// A flag as it is called for this server.
+    fn flag(&self, name: &str) -> String {
+        match self.is_other {
+            true => format!("--other-{name}"),
+            false => format!("--{name}"),
         }
     }
 
@@ -339,12 +415,13 @@ impl ProviderArgs {
             if keys.is_empty() {
                 return Ok(None);
             }
-            return Err(usage("a key wants the client's id beside it: --client-id"));
+            let flag = self.flag("client-id");
+            return Err(usage(format!("a key wants the client's id beside it: {flag}")));
         };
         if keys.is_empty() {
-            return Err(usage(
-                "a client id wants the client's private key beside it: --key FILE",
-            ));
+            let flag = self.flag("key");
+            let problem = format!("a client id wants the client's private key beside it: {flag} FILE");
+            return Err(usage(problem));
         }
         let configuration = match &self.token_url {
             Some(url) => SmartConfiguration {

@@ -16,6 +16,9 @@ use toml::{Table, Value};
 
 const DEFAULT_FILE: &str = "fhirhose.toml";
 
+/// Flags that do not count beside others, though clap is not told so: to it a variable that is set for all commands would contradict what is typed.
+const INSTEAD: [(&str, &str); 3] = [("out", "into"), ("into", "out"), ("staging", "into")];
+
 /// The command line as given, and what the settings file adds to it.
 pub(crate) fn complete(command: Command, mut given: Vec<OsString>) -> Result<Vec<OsString>> {
     // Required flags may be in the file: look at what is there without insisting on anything.
@@ -54,7 +57,12 @@ pub(crate) fn complete(command: Command, mut given: Vec<OsString>) -> Result<Vec
             matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
         };
         // What is given also counts more than what contradicts it.
-        let contradicted = here.get_arg_conflicts_with(flag).into_iter().any(is_given);
+        let instead = here.get_arguments().filter(|other| {
+            let other = other.get_id().as_str();
+            INSTEAD.contains(&(key.as_str(), other))
+        });
+        let mut contrary = here.get_arg_conflicts_with(flag).into_iter().chain(instead);
+        let contradicted = contrary.any(is_given);
         if is_given(flag) || contradicted {
             continue;
         }

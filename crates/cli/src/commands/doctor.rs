@@ -4,6 +4,7 @@ use super::{print, say};
 use crate::export_args::group_id;
 use crate::failure::usage;
 use crate::provider_args::{ProviderArgs, ProviderUrl};
+use crate::typed::Typed;
 use anyhow::{Context, Result};
 use clap::{Args, value_parser};
 use fhirhose_client::QuirkProfile;
@@ -27,6 +28,9 @@ from its second byte on and once more compressed, DELETE. No wrong token or sign
 
 Exit codes: 0 a pull can work, whatever differs; 1 it cannot.")]
 pub(crate) struct DoctorCommand {
+    #[command(flatten)]
+    typed: Typed,
+
     #[command(flatten)]
     server: ProviderUrl,
 
@@ -97,6 +101,7 @@ impl DoctorCommand {
 
     async fn doctor(&self) -> Result<Doctor> {
         let base = self.server.base()?;
+        self.access.check(&self.typed)?;
         let http = self.access.http(&base)?;
         let tokens = match self.access.tokens(&http, &base).await {
             Err(error) if error.downcast_ref::<fhirhose_client::Error>().is_some() => {

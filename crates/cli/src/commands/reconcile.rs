@@ -4,6 +4,7 @@ use super::{interruptible, print, say};
 use crate::failure::{PARTIAL, usage};
 use crate::progress::count;
 use crate::provider_args::{OtherProviderArgs, ProviderArgs, is_url};
+use crate::typed::Typed;
 use crate::workspace;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -37,6 +38,9 @@ Examples:
   fhirhose reconcile https://ehr.example.org/fhir store:replica
   fhirhose reconcile files http://127.0.0.1:8080/fhir --type Patient,Observation --repair a-to-b")]
 pub(crate) struct Reconcile {
+    #[command(flatten)]
+    typed: Typed,
+
     /// The first side: URL, store:DIR, or DIR
     #[arg(value_name = "A")]
     a: String,
@@ -133,9 +137,30 @@ impl Reconcile {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let types = self.types()?;
+        self.check()?;
         // What was fetched to be compared goes, however this ends.
         let again = "run the same command again, which begins anew";
         interruptible(self.compare(types), again).await?
+    }
+
+    /// Refuses flags that are for servers where there are none.
+    fn check(&self) -> Result<()> {
+        let other = &OtherProviderArgs::FLAGS;
+        let servers = [&self.a, &self.b].iter().filter(|side| is_url(side)).count();
+        match servers {
+            0 => {
+                let why = "is for a side that is a server";
+                self.typed.refuse(&ProviderArgs::IDENTITY, why)?;
+                self.typed.refuse(&ProviderArgs::CONNECTION, why)?;
+                self.typed.refuse(other, why)?;
+            }
+            1 => {
+                let why = "is for a second server; the plain flags are for the one that there is";
+                self.typed.refuse(other, why)?;
+            }
+            _ => self.other.check(&self.typed)?,
+        }
+        self.access.check(&self.typed)
     }
 
     /// How the sides that are servers are spoken to. The plain flags are for the first server, whichever side that is.

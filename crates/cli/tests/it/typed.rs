@@ -2,58 +2,38 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Output, Stdio};
+use std::path::Path;
+use std::process::Output;
 use std::sync::{Arc, Mutex};
 
 use crate::client::{Place, stderr};
-use crate::http::{free_port, wait_for_health};
-use crate::sample::{fhirhose, succeed};
+use crate::http::{ByHand, answer, free_port};
+use crate::sample::{fhirhose, succeed, text};
+use crate::served::Served;
 
 /// A server behind a relay that keeps what it is sent.
 struct Overheard {
-    child: Child,
     relay: u16,
     heard: Arc<Mutex<Vec<u8>>>,
+    _server: Served,
     _data: tempfile::TempDir,
-}
-
-impl Drop for Overheard {
-    fn drop(&mut self) {
-        // It may have ended by itself; then the test has failed already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Overheard {
     fn start(patient: &str) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let at = |name: &str| data.path().join(name).to_str().unwrap().to_owned();
+        let (store, seed) = (data.path().join("store"), data.path().join("seed.ndjson"));
         let line = format!("{{\"resourceType\":\"Patient\",\"id\":\"{patient}\"}}\n");
-        std::fs::write(at("seed.ndjson"), line).unwrap();
-        succeed(&["load", "--data", &at("store"), &at("seed.ndjson")]);
+        std::fs::write(&seed, line).unwrap();
+        succeed(&["load", "--data", text(&store), text(&seed)]);
         let port = free_port();
         let heard = Arc::new(Mutex::new(Vec::new()));
         let relay = relay(port, &heard);
-        let (listen, base) = (
-            format!("127.0.0.1:{port}"),
-            format!("http://127.0.0.1:{relay}/fhir"),
-        );
-        let mut serve = fhirhose(&[
-            "serve",
-            "--data",
-            &at("store"),
-            "--listen",
-            &listen,
-            "--base-url",
-            &base,
-        ]);
-        let mut child = serve.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        wait_for_health(&mut child, port);
+        let base = format!("http://127.0.0.1:{relay}/fhir");
         Self {
-            child,
             relay,
             heard,
+            _server: Served::start_at(port, &store, &["--base-url", &base]),
             _data: data,
         }
     }
@@ -114,7 +94,7 @@ fn nothing_that_the_first_server_is_shown_reaches_the_second() {
         let (first, second) = (Overheard::start("one"), Overheard::start("two"));
         let state = folder.path().join(&flag[2..]);
         let (source, target) = (first.base(), second.base());
-        let state = state.to_str().unwrap();
+        let state = text(&state);
         let line = [
             "sync", &source, flag, &target, "--state", state, "--once", "--global",
         ];
@@ -141,7 +121,7 @@ fn the_second_servers_own_token_goes_there_and_nowhere_else() {
         "--both",
         &target,
         "--state",
-        state.to_str().unwrap(),
+        text(&state),
         "--once",
         "--global",
     ];
@@ -152,6 +132,131 @@ fn the_second_servers_own_token_goes_there_and_nowhere_else() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(second.heard().contains("Bearer hush-other"));
     assert!(!first.heard().contains("hush"), "a secret went along");
+}
+
+/// Runs a command line, its words parted by spaces, in a folder of its own; variables make it `NAME=value`. `NOWHERE` is a server that refuses
+/// everything.
+fn typed(line: &str, variables: &str) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let files = folder.path().join("files");
+    std::fs::create_dir(&files).unwrap();
+    let patient = "{\"resourceType\":\"Patient\",\"id\":\"p\"}\n";
+    std::fs::write(files.join("1.Patient.ndjson"), patient).unwrap();
+    in_folder(folder.path(), line, variables)
+}
+
+fn in_folder(folder: &Path, line: &str, variables: &str) -> Output {
+    let refusing = ByHand::start(|_, _| Some(answer("400 Bad Request", "", b"")));
+    let line = line.replace("NOWHERE", &refusing.base());
+    let words: Vec<&str> = line.split(' ').collect();
+    let variables = variables
+        .split_whitespace()
+        .filter_map(|each| each.split_once('='));
+    let mut command = fhirhose(&words);
+    command.current_dir(folder).envs(variables).output().unwrap()
+}
+
+/// A command, flags that it refuses, and what it says.
+type Refusal = (&'static str, &'static str, &'static str);
+
+const PULL: &str = "pull NOWHERE";
+const SYNC: &str = "sync NOWHERE --state s";
+const SYNC_FILES: &str = "sync files --state s";
+const RECONCILE: &str = "reconcile files";
+
+#[rustfmt::skip]
+const REFUSALS: [Refusal; 21] = [
+    (PULL, "--out d --staging t", "--staging is for --out s3://"),
+    (PULL, "--out d --s3-allow-http", "--s3-allow-http is for --out s3://"),
+    (PULL, "--into d --staging t", "--staging is for --out s3://"),
+    (PULL, "--into d --out e", "--into are two places: name one"),
+    (PULL, "--out d --output-key-file k", "--output-key-file is for --into DIR"),
+    (PULL, "--out d --output-key-command k", "--output-key-command is for --into DIR"),
+    (PULL, "--type Patient", "--out DIR, --out s3://bucket/prefix or --into DIR"),
+    (SYNC, "--to NOWHERE --output-key-file k", "--output-key-file is for --to store:DIR"),
+    (SYNC, "--both NOWHERE --output-key-file k", "--output-key-file is for --to store:DIR"),
+    (SYNC, "--to store:d --batch-entries 7", "--batch-entries is for a server as target"),
+    (SYNC, "--to store:d --other-client-id a", "--other-client-id is for a server as target"),
+    (SYNC, "--to store:d --every 1h --metrics-listen 192.0.2.1:9102", "an address of this machine only"),
+    (SYNC_FILES, "--to NOWHERE --client-id a", "--client-id is for a server as source"),
+    (SYNC_FILES, "--to NOWHERE --header a:b", "begins with --other"),
+    (SYNC_FILES, "--to store:d --ca c", "--ca is for a server as source"),
+    (RECONCILE, "files --quirks standard", "--quirks is for a side that is a server"),
+    (RECONCILE, "files --no-compression", "--no-compression is for a side that is a server"),
+    (RECONCILE, "files --other-key k", "--other-key is for a side that is a server"),
+    (RECONCILE, "NOWHERE --other-client-id a", "--other-client-id is for a second server"),
+    ("doctor --list-quirks", "--json", "cannot be used with"),
+    ("doctor --show-quirks epic", "--group g", "cannot be used with"),
+];
+
+#[test]
+fn a_flag_that_would_change_nothing_is_refused_and_told_what_it_is_for() {
+    for (line, flag, said) in REFUSALS {
+        let output = typed(&format!("{line} {flag}"), "");
+        let told = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{line} {flag}: {told}");
+        assert!(told.contains(said), "{line} {flag}: {told}");
+    }
+}
+
+#[test]
+fn what_goes_with_a_clients_id_is_refused_without_one() {
+    for (line, flag) in [
+        ("pull NOWHERE --out d", "--kid k"),
+        ("pull NOWHERE --out d", "--jku https://example.org/jwks"),
+        ("doctor NOWHERE", "--scope system/*.rs"),
+        ("pull NOWHERE --out d", "--token-url https://example.org/token"),
+        ("sync NOWHERE --to store:d", "--scope system/*.rs"),
+        ("sync NOWHERE --to NOWHERE --state s", "--other-scope system/*.rs"),
+        ("sync NOWHERE --both NOWHERE --state s", "--other-key k"),
+        (
+            "reconcile NOWHERE NOWHERE",
+            "--other-token-url https://example.org/token",
+        ),
+        ("reconcile files NOWHERE", "--scope system/*.rs"),
+    ] {
+        let output = typed(&format!("{line} {flag}"), "");
+        let told = stderr(&output);
+        let (flag, _) = flag.split_once(' ').unwrap();
+        assert_eq!(output.status.code(), Some(2), "{line} {flag}: {told}");
+        let said = format!("{flag} wants the client's id beside it: --");
+        assert!(told.contains(&said), "{told}");
+    }
+    let open = typed("pull NOWHERE --out d --token-url none", "");
+    assert_eq!(open.status.code(), Some(1), "{}", stderr(&open));
+}
+
+#[test]
+fn a_variable_that_is_set_for_all_commands_is_in_nobodys_way() {
+    let pull = "FHIRHOSE_OUT=e FHIRHOSE_STAGING=t FHIRHOSE_S3_ALLOW_HTTP=true FHIRHOSE_OUTPUT_KEY_FILE=k";
+    let access = "FHIRHOSE_TOKEN_URL=https://example.org/token FHIRHOSE_SCOPE=system/*.rs FHIRHOSE_CLIENT_KID=k \
+                  FHIRHOSE_OTHER_CLIENT_ID=a FHIRHOSE_OTHER_SCOPE=system/*.rs";
+    for (line, variables, code) in [
+        ("pull NOWHERE --into d", "FHIRHOSE_OUT=e FHIRHOSE_STAGING=t", 1),
+        ("pull NOWHERE", pull, 1),
+        ("pull NOWHERE --out d", access, 1),
+        ("sync NOWHERE --to store:d", access, 1),
+        ("sync files --to store:d --state s", "FHIRHOSE_CLIENT_ID=a", 0),
+        ("reconcile files files", "FHIRHOSE_CLIENT_ID=a", 0),
+    ] {
+        let output = typed(line, variables);
+        assert_eq!(output.status.code(), Some(code), "{line}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_place_that_is_typed_counts_more_than_the_one_in_the_settings_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = |text: &str| std::fs::write(folder.path().join("fhirhose.toml"), text).unwrap();
+    settings("[pull]\nout = \"files\"\nstaging = \"t\"\n");
+    let into = in_folder(folder.path(), "pull NOWHERE --into store", "");
+    assert_eq!(into.status.code(), Some(1), "{}", stderr(&into));
+    settings("[pull]\ninto = \"other\"\n");
+    for (line, variables) in [("pull NOWHERE --out d", ""), ("pull NOWHERE", "FHIRHOSE_OUT=e")] {
+        let out = in_folder(folder.path(), line, variables);
+        assert_eq!(out.status.code(), Some(1), "{}", stderr(&out));
+        assert!(!folder.path().join("other").exists(), "{line}");
+    }
 }
 
 #[test]
@@ -168,7 +273,7 @@ fn a_repair_asks_for_a_token_that_lets_it_write_and_says_that_all_is_mended() {
     std::fs::create_dir(&files).unwrap();
     let patients = ["p1", "p2"].map(|id| format!("{{\"resourceType\":\"Patient\",\"id\":\"{id}\"}}\n"));
     std::fs::write(files.join("1.Patient.ndjson"), patients.concat()).unwrap();
-    let sides = ["reconcile", files.to_str().unwrap(), &base];
+    let sides = ["reconcile", text(&files), &base];
     let access = ["--type", "Patient", "--client-id", "app", "--key", &key];
     let repaired = succeed(&[&sides[..], &access, &["--repair", "a-to-b"]].concat());
     let told = stderr(&repaired);

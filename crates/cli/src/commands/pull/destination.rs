@@ -3,6 +3,7 @@
 use crate::failure::usage;
 use crate::output_key::OutputKeyArgs;
 use crate::state_folder::state_folder;
+use crate::typed::Typed;
 use anyhow::{Context, Result};
 use clap::Args;
 use fhirhose_client::{Bucket, BucketSettings, PlainHttp};
@@ -19,13 +20,11 @@ pub(crate) struct DestinationArgs {
         long,
         alias = "destination",
         env = "FHIRHOSE_OUT",
-        value_name = "DIR|s3://…",
-        required_unless_present = "into",
-        conflicts_with = "into"
+        value_name = "DIR|s3://…"
     )]
     out: Option<String>,
 
-    /// Data folder, made when absent, that takes the resources straight into its store; deletions are applied
+    /// Instead: data folder, made when absent, that takes the resources straight into its store; deletions are applied
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
 
@@ -33,7 +32,7 @@ pub(crate) struct DestinationArgs {
     output_key: OutputKeyArgs,
 
     /// Folder where files are pulled and proven before they go to object storage [default: ~/.local/state/fhirhose/pulls]
-    #[arg(long, env = "FHIRHOSE_STAGING", value_name = "DIR", conflicts_with = "into")]
+    #[arg(long, env = "FHIRHOSE_STAGING", value_name = "DIR")]
     staging: Option<PathBuf>,
 
     /// Lets object storage of other machines be reached by plain HTTP
@@ -65,15 +64,22 @@ pub(super) struct BucketPlace {
 }
 
 impl DestinationArgs {
-    /// Reads the flags.
-    pub(super) fn place(&self) -> Result<Place> {
+    /// Reads the flags; refuses those that are for another kind of place.
+    pub(super) fn place(&self, typed: &Typed) -> Result<Place> {
+        let (of_bucket, why) = (["staging", "s3_allow_http"], "is for --out s3://bucket/prefix");
         if let Some(data) = &self.into {
+            // A variable that names a place for all commands counts less.
+            typed.refuse(&["out"], "and --into are two places: name one")?;
+            typed.refuse(&of_bucket, why)?;
             return Ok(Place::Store(std::path::absolute(data)?));
         }
-        let out = self.out.as_deref().context("--out is missing")?;
+        typed.refuse(&OutputKeyArgs::FLAGS, "is for --into DIR")?;
+        let missing = "where the files go is missing: --out DIR, --out s3://bucket/prefix or --into DIR";
+        let out = self.out.as_deref().ok_or_else(|| usage(missing))?;
         if out.starts_with("s3://") {
             return self.bucket(out).map(Place::Bucket);
         }
+        typed.refuse(&of_bucket, why)?;
         let path = out.strip_prefix("file://").unwrap_or(out);
         if path.contains("://") || path == "none" {
             return Err(usage("--out takes a folder, or s3://bucket/prefix"));

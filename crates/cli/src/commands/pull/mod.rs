@@ -10,6 +10,7 @@ use crate::export_args::ExportArgs;
 use crate::failure::{PARTIAL, usage};
 use crate::provider_args::{ProviderArgs, ProviderUrl};
 use crate::receipt_key::ReceiptKeyArgs;
+use crate::typed::Typed;
 use anyhow::Result;
 use clap::{Args, ValueEnum, value_parser};
 use destination::{BucketPlace, DestinationArgs, Place, staging_of};
@@ -33,6 +34,9 @@ use watch::{Bars, Events, Lines, Teller};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Pull {
+    #[command(flatten)]
+    typed: Typed,
+
     #[command(flatten)]
     url: ProviderUrl,
 
@@ -144,7 +148,8 @@ impl Pull {
             ));
         }
         let settings = self.settings()?;
-        let place = self.destination.place()?;
+        self.provider.check(&self.typed)?;
+        let place = self.destination.place(&self.typed)?;
         let folder = match &place {
             Place::Folder(folder) => folder.clone(),
             Place::Bucket(place) => place.staging.clone(),

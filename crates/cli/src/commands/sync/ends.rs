@@ -5,6 +5,7 @@ use crate::export_args::group_id;
 use crate::failure::usage;
 use crate::output_key::OutputKeyArgs;
 use crate::provider_args::{OtherProviderArgs, ProviderArgs, is_url};
+use crate::typed::Typed;
 use crate::workspace;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -51,6 +52,13 @@ pub(super) struct TargetArgs {
     other: OtherProviderArgs,
 }
 
+/// A source as it was named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SourceKind {
+    Server,
+    Folder,
+}
+
 /// A target as it was named.
 pub(super) enum To {
     Store(PathBuf),
@@ -92,6 +100,36 @@ impl TargetArgs {
             (To::Store(_) | To::Server(_), Some(_)) => Err(usage("--import-path is for --to import:URL")),
             _ => Ok(to),
         }
+    }
+
+    /// Refuses flags that a sync from here to there would ignore.
+    pub(super) fn check(&self, typed: &Typed, (from, to): (SourceKind, &To)) -> Result<()> {
+        match to {
+            To::Store(_) => {
+                let why = "is for a server as target";
+                typed.refuse(&["batch_entries"], why)?;
+                typed.refuse(&OtherProviderArgs::FLAGS, why)?;
+            }
+            To::Server(_) | To::Import(_) => self.check_server(typed)?,
+        }
+        match (from, to) {
+            (SourceKind::Server, _) => Ok(()),
+            (SourceKind::Folder, To::Store(_)) => {
+                let why = "is for a server as source";
+                typed.refuse(&ProviderArgs::IDENTITY, why)?;
+                typed.refuse(&ProviderArgs::CONNECTION, why)
+            }
+            (SourceKind::Folder, To::Server(_) | To::Import(_)) => typed.refuse(
+                &ProviderArgs::IDENTITY,
+                "is for a server as source; what the target is shown begins with --other",
+            ),
+        }
+    }
+
+    /// Refuses flags that a server as target, or as the second one, has no use for.
+    pub(super) fn check_server(&self, typed: &Typed) -> Result<()> {
+        typed.refuse(&OutputKeyArgs::FLAGS, "is for --to store:DIR")?;
+        self.other.check(typed)
     }
 
     /// Opens the store, or makes the connection; `first` is how the source is spoken to.

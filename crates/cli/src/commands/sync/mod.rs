@@ -9,10 +9,11 @@ mod table;
 use super::{AGAIN, interruptible, print, say};
 use crate::failure::{PARTIAL, usage};
 use crate::provider_args::{ProviderArgs, is_url};
+use crate::typed::Typed;
 use anyhow::{Context, Result};
 use both::{BothArgs, BothSync};
 use clap::{Args, Subcommand, ValueEnum};
-use ends::TargetArgs;
+use ends::{SourceKind, TargetArgs};
 use fhirhose_bulk::sync::{
     Daemon, Hook, Leavers, LocalFilter, RoundReport, Schedule, StateFolder, Sync as Syncing, SyncSettings,
     Unguided,
@@ -31,6 +32,9 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = EXAMPLES)]
 pub(crate) struct Sync {
+    #[command(flatten)]
+    typed: Typed,
+
     #[command(subcommand)]
     action: Option<Action>,
 
@@ -225,6 +229,8 @@ impl Sync {
         let state = self.state.as_deref();
         let state =
             state.ok_or_else(|| usage("--state DIR is missing: what the sync remembers needs a place"))?;
+        self.provider.check(&self.typed)?;
+        self.target.check_server(&self.typed)?;
         let sync = BothSync {
             source: Box::pin(self.provider.clone().for_writing().provider(source)).await?,
             target: Box::pin(self.target.provider(target, &self.provider)).await?,
@@ -254,6 +260,12 @@ impl Sync {
         }
         let filter = LocalFilter::new(&what.types, &what.type_filters, base)?;
         let to = self.target.parse()?;
+        let from = match is_server {
+            true => SourceKind::Server,
+            false => SourceKind::Folder,
+        };
+        self.target.check(&self.typed, (from, &to))?;
+        self.provider.check(&self.typed)?;
         let state = match (&self.state, to.data_folder()) {
             (Some(state), _) => state.clone(),
             (None, Some(data)) => data.join("sync"),
