@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use fhirhose_client::receipt::is_ndjson;
 use fhirhose_fhir::import_request::ImportRequest;
 use fhirhose_fhir::resource_type::ResourceType;
 use serde::{Deserialize, Serialize};
@@ -173,7 +174,7 @@ fn list_folder(input: &InputSpec, folder: &Path) -> Result<Vec<InputSpec>> {
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if is_ndjson_name(&name) && entry.path().is_file() {
+        if is_ndjson(&name) && entry.path().is_file() {
             names.push((name, entry.path()));
         }
     }
@@ -189,16 +190,4 @@ fn list_folder(input: &InputSpec, folder: &Path) -> Result<Vec<InputSpec>> {
         input_url: format!("{parent}/{name}"),
     });
     Ok(files.collect())
-}
-
-/// Whether a file in a folder is one of resources: pulls leave their log beside them.
-fn is_ndjson_name(name: &str) -> bool {
-    if name.starts_with("log.") {
-        return false;
-    }
-    let name = name
-        .strip_suffix(".gz")
-        .or_else(|| name.strip_suffix(".zst"))
-        .unwrap_or(name);
-    name.ends_with(".ndjson")
 }

@@ -130,7 +130,7 @@ fn sort_key(name: &str) -> (String, String, u64, String) {
 }
 
 /// Whether a file is one of resources, and not a log.
-pub(super) fn is_ndjson(name: &str) -> bool {
+pub fn is_ndjson(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
     let plain = file
         .strip_suffix(".gz")

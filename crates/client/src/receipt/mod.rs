@@ -17,7 +17,7 @@ mod scan;
 mod seal;
 mod write;
 
-pub use files::FolderFile;
+pub use files::{FolderFile, is_ndjson};
 pub(crate) use folder::{LISTS, receipt_in};
 pub use folder::{MANIFEST, PulledFolder, Standing};
 pub use head::ResourceHead;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
-use fhirhose_client::receipt::{Asked, ProveSettings, PulledFolder};
+use fhirhose_client::receipt::{Asked, ProveSettings, PulledFolder, is_ndjson};
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::manifest::{Manifest, ManifestFile};
 use fhirhose_fhir::outcome::{OperationOutcome, Severity};
@@ -50,7 +50,8 @@ impl Source for FolderSource {
 struct Pulled {
     fetched: Fetched,
     folder: PulledFolder,
-    instant: Instant,
+    /// Its `transactionTime`, if it is one: there are servers whose is another text (CL-12).
+    instant: Option<Instant>,
     /// Its `_since`, if it says what was asked for.
     since: Option<Instant>,
     has_until: bool,
@@ -60,12 +61,25 @@ struct Pulled {
 fn fetch(path: &Path, cursor: Option<&str>) -> Result<Option<Fetched>> {
     let mut pulls: Vec<Pulled> = read_pull(path)?.into_iter().collect();
     if pulls.is_empty() {
-        for folder in entries(path)?.into_iter().filter(|entry| entry.is_dir()) {
-            pulls.extend(read_pull(&folder)?);
+        // A hidden one is not there for others, such as what is being copied.
+        let is_hidden = |entry: &Path| {
+            let name = entry.file_name().unwrap_or_default();
+            name.as_encoded_bytes().starts_with(b".")
+        };
+        for entry in entries(path)? {
+            if entry.is_dir() && !is_hidden(&entry) {
+                pulls.extend(read_pull(&entry)?);
+            }
         }
     }
     if pulls.is_empty() {
         return plain(path, cursor);
+    }
+    if let Some(pull) = pulls.iter().find(|pull| pull.instant.is_none()) {
+        let place = pull.folder.path().display();
+        return Err(invalid(format!(
+            "the transactionTime of the pull in {place} is no instant: it cannot be told what comes after it"
+        )));
     }
     pulls.sort_by_key(|pull| pull.instant);
     let chosen = match cursor.map(Instant::parse) {
@@ -89,7 +103,7 @@ fn fetch(path: &Path, cursor: Option<&str>) -> Result<Option<Fetched>> {
 
 /// The first pull after the last one that was applied; there must be no gap between them.
 fn next_after(pulls: Vec<Pulled>, done: Instant) -> Result<Option<Pulled>> {
-    let Some(mut pull) = pulls.into_iter().find(|pull| pull.instant > done) else {
+    let Some(mut pull) = pulls.into_iter().find(|pull| pull.instant > Some(done)) else {
         return Ok(None);
     };
     if pull.since.is_some_and(|since| since > done) {
@@ -145,11 +159,10 @@ fn read_pull(path: &Path) -> Result<Option<Pulled>> {
         Err(source) => return Err(Error::io(format!("reading {}", file.display()), source)),
     };
     let broken = || invalid(format!("reading {}", file.display()));
-    let manifest = Manifest::parse(&bytes).map_err(|source| broken().with_source(source))?;
-    let value: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|source| broken().with_source(source))?;
+    let received = Manifest::receive(&bytes).map_err(|source| broken().with_source(source))?;
+    let manifest = received.manifest;
     let mut fetched = Fetched {
-        transaction_time: value["transactionTime"].as_str().unwrap_or_default().to_owned(),
+        transaction_time: received.transaction_time,
         ..Fetched::default()
     };
     // A manifest lists what is there. What is not, a receipt says; taken for gone it would be deleted at the target.
@@ -186,7 +199,7 @@ fn read_pull(path: &Path) -> Result<Option<Pulled>> {
     fetched.scope = scope(asked, request.as_ref());
     Ok(Some(Pulled {
         fetched,
-        instant: manifest.transaction_time,
+        instant: received.instant,
         since,
         has_until: until.or_else(|| parameter("_until")).is_some(),
         says_request: request.is_some(),
@@ -255,13 +268,6 @@ fn local(folder: &Path, file: &ManifestFile, is_deletions: bool) -> Result<PathB
 
 /// Plain NDJSON files: everything, each time one of them has changed.
 fn plain(path: &Path, cursor: Option<&str>) -> Result<Option<Fetched>> {
-    let is_ndjson = |name: &str| {
-        let name = name
-            .strip_suffix(".gz")
-            .or_else(|| name.strip_suffix(".zst"))
-            .unwrap_or(name);
-        name.ends_with(".ndjson")
-    };
     let mut fetched = Fetched {
         is_whole: true,
         ..Fetched::default()
@@ -272,7 +278,7 @@ fn plain(path: &Path, cursor: Option<&str>) -> Result<Option<Fetched>> {
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
-        if !is_ndjson(&name) || name == "log.ndjson" || !entry.is_file() {
+        if !is_ndjson(&name) || !entry.is_file() {
             continue;
         }
         let failed = |source| Error::io(format!("looking at {}", entry.display()), source);

@@ -353,3 +353,27 @@ async fn what_a_store_refuses_is_kept_and_tried_again_up_to_a_limit() {
     assert!(to.catch_up().await.unwrap()[0].is_clean());
     check(&to.store, &[("a", Some("y")), ("b", Some(&long))]).await;
 }
+
+#[tokio::test]
+async fn a_time_that_is_no_instant_keeps_a_pull_from_a_sync_and_not_from_a_store_cl_12() {
+    let to = ToStore::new();
+    pull(&to.pulls(), 1, None, &[patient("a", 1, "x")], &[]);
+    let pulled = to.pulls().join("001");
+    let path = pulled.join("manifest.json");
+    let manifest = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, manifest.replace("2026-11-01T01:00:00.123Z", "version 7")).unwrap();
+    let error = to.catch_up().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(
+        error.to_string().contains(&pulled.display().to_string()),
+        "{error}"
+    );
+    let reports = to.folder.path().join("reports");
+    let applied = apply_folder_to_store(&to.store, &pulled, &reports, settings()).await;
+    assert_eq!(applied.unwrap().put, 1);
+    // A folder that is hidden is not looked into.
+    std::fs::rename(&pulled, to.pulls().join(".001")).unwrap();
+    pull(&to.pulls(), 2, None, &[patient("a", 2, "y")], &[]);
+    to.catch_up().await.unwrap();
+    check(&to.store, &[("a", Some("y"))]).await;
+}
