@@ -149,8 +149,9 @@ impl From<fhirhose_jobs::Error> for Error {
     }
 }
 
-impl From<fhirhose_client::Error> for Error {
-    fn from(source: fhirhose_client::Error) -> Self {
+impl Error {
+    /// Makes an error out of one of the client; `doing` says what was being done, and with which server.
+    pub fn of_client(doing: impl Into<String>, source: fhirhose_client::Error) -> Self {
         use fhirhose_client::ErrorKind as Below;
         let kind = match source.kind() {
             Below::Unreachable | Below::Busy | Below::LinkExpired => ErrorKind::Unreachable,
@@ -160,7 +161,13 @@ impl From<fhirhose_client::Error> for Error {
             Below::Disk => ErrorKind::Storage,
             _ => ErrorKind::Invalid,
         };
-        Self::new(kind, "working with a server or a folder").with_source(source)
+        Self::new(kind, doing).with_source(source)
+    }
+}
+
+impl From<fhirhose_client::Error> for Error {
+    fn from(source: fhirhose_client::Error) -> Self {
+        Self::of_client("working with a server or a folder", source)
     }
 }
 

@@ -53,12 +53,7 @@ impl ServerSide {
 }
 
 fn asking(source: fhirhose_client::Error) -> Error {
-    let kind = match source.kind() {
-        fhirhose_client::ErrorKind::Unreachable | fhirhose_client::ErrorKind::Busy => ErrorKind::Unreachable,
-        fhirhose_client::ErrorKind::Disk => ErrorKind::Storage,
-        _ => ErrorKind::Invalid,
-    };
-    Error::new(kind, "asking a server for what it holds").with_source(source)
+    Error::of_client("asking a server for what it holds", source)
 }
 
 fn odd(what: &str) -> Error {

@@ -36,7 +36,7 @@ impl FhirPeer {
 
     async fn send(&self, entries: &[BatchEntry], what: &str) -> Result<Vec<BatchAnswer>> {
         let sent = self.batches.send(entries).await;
-        sent.map_err(|source| failed(format!("{what} {}", self.batches.provider().base()), source))
+        sent.map_err(|source| Error::of_client(format!("{what} {}", self.batches.provider().base()), source))
     }
 
     /// Turns conditions on a content into the version that has it now. What has another is not written at all.
@@ -81,16 +81,6 @@ fn condition(write: &Write) -> Option<Condition> {
         Over::Version(version) => Some(Condition::Match(format!("W/\"{version}\""))),
         Over::Content(_) => None,
     }
-}
-
-fn failed(what: String, source: fhirhose_client::Error) -> Error {
-    use fhirhose_client::ErrorKind as Below;
-    let kind = match source.kind() {
-        Below::Unreachable | Below::Busy => ErrorKind::Unreachable,
-        Below::Disk => ErrorKind::Storage,
-        _ => ErrorKind::Invalid,
-    };
-    Error::new(kind, what).with_source(source)
 }
 
 /// The resources that were read; `None` for those that are not there.
@@ -148,7 +138,7 @@ impl Peer for FhirPeer {
         };
         let base = provider.base();
         let report = Box::pin(pull.run(&Quiet)).await;
-        let report = report.map_err(|source| failed(format!("pulling from {base}"), source))?;
+        let report = report.map_err(|source| Error::of_client(format!("pulling from {base}"), source))?;
         if !report.is_whole() {
             let text = format!(
                 "pulling from {base}: {} files could not be had",
