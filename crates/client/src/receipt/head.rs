@@ -9,6 +9,8 @@ pub struct ResourceHead {
     pub resource_type: String,
     /// `id`, if there is one.
     pub id: Option<String>,
+    /// `meta.versionId`, if there is one.
+    pub version_id: Option<String>,
     /// `meta.lastUpdated`, verbatim.
     pub last_updated: Option<String>,
     /// Whether `meta.tag` says that it is not whole (CL-15).
@@ -27,6 +29,7 @@ struct Resource {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Meta {
+    version_id: Option<String>,
     last_updated: Option<String>,
     tag: Vec<Tag>,
 }
@@ -49,6 +52,7 @@ impl ResourceHead {
         let is_subsetted = |tag: &Tag| tag.code.as_deref() == Some("SUBSETTED");
         Ok(Self {
             is_subsetted: read.meta.tag.iter().any(is_subsetted),
+            version_id: read.meta.version_id,
             last_updated: read.meta.last_updated,
             resource_type: read.resource_type,
             id: read.id,

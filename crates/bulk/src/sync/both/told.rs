@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use fhirhose_client::receipt::ResourceHead;
 use fhirhose_fhir::content_hash::{ContentHash, ContentHasher, Ignoring};
 use fhirhose_fhir::id::is_valid_id;
 use fhirhose_fhir::instant::Instant;
-use serde::Deserialize;
 
 use super::super::deletions::{each_deletion, is_type};
 use super::merge::{Now, Present};
@@ -36,30 +36,8 @@ pub(super) struct Told {
     pub(super) errors: u64,
 }
 
-/// The head of a resource.
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(rename = "resourceType", borrow)]
-    resource_type: std::borrow::Cow<'a, str>,
-    #[serde(borrow)]
-    id: std::borrow::Cow<'a, str>,
-    #[serde(default)]
-    meta: Meta,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Meta {
-    version_id: Option<String>,
-    last_updated: Option<String>,
-    tag: Vec<Tag>,
-}
-
-#[derive(Deserialize)]
-struct Tag {
-    #[serde(default)]
-    code: Option<String>,
-}
+/// The longest version that is believed, in bytes: an id has no more. A resource with a longer one is compared by its content.
+const VERSION_BYTES_MAX: usize = 64;
 
 /// Hashes texts and reads their heads.
 #[derive(Default)]
@@ -71,21 +49,19 @@ impl LineReader {
     /// Gives the name and what is there; `None` for what is no resource, or not a whole one.
     pub(crate) fn read(&mut self, text: &[u8]) -> Option<(String, Present)> {
         let content: ContentHash = self.hasher.hash(text, Ignoring::SERVER_META).ok()?;
-        let head: Head<'_> = serde_json::from_slice(text).ok()?;
-        let is_subset = |tag: &Tag| tag.code.as_deref() == Some("SUBSETTED");
-        if head.meta.tag.iter().any(is_subset)
-            || !is_type(&head.resource_type)
-            || !is_valid_id(head.id.as_bytes())
-        {
+        let head = ResourceHead::read(text).ok()?;
+        let id = head.id.filter(|id| is_valid_id(id.as_bytes()))?;
+        if head.is_subsetted || !is_type(&head.resource_type) {
             return None;
         }
-        let updated = head.meta.last_updated.as_deref().map(Instant::parse);
+        let is_version = |version: &String| (1..=VERSION_BYTES_MAX).contains(&version.len());
+        let updated = head.last_updated.as_deref().map(Instant::parse);
         let present = Present {
             content,
-            version: head.meta.version_id.filter(|version| !version.is_empty()),
+            version: head.version_id.filter(is_version),
             updated: updated.and_then(Result::ok),
         };
-        Some((format!("{}/{}", head.resource_type, head.id), present))
+        Some((format!("{}/{id}", head.resource_type), present))
     }
 }
 
@@ -242,5 +218,21 @@ pub(crate) fn each_line(
             take(at, text)?;
         }
         at += read as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_that_is_too_long_is_none() {
+        for (bytes, expected) in [(0, None), (64, Some(64)), (65, None), (100_000, None)] {
+            let version = "7".repeat(bytes);
+            let text = format!(r#"{{"resourceType":"Basic","id":"b","meta":{{"versionId":"{version}"}}}}"#);
+            let (name, present) = LineReader::default().read(text.as_bytes()).unwrap();
+            let read = present.version.map(|version| version.len());
+            assert_eq!((name.as_str(), read), ("Basic/b", expected));
+        }
     }
 }
