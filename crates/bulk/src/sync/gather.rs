@@ -21,8 +21,8 @@ use super::reports::Reports;
 use super::source::SourceFile;
 use crate::{Error, ErrorKind, Result};
 
-/// Hexadecimal digits of a content hash that the ledger keeps.
-const HASH_DIGITS: usize = 32;
+/// Bytes of a content hash that the ledger keeps, as twice as many hexadecimal digits.
+const HASH_BYTES: usize = 16;
 
 /// What a record says of its resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,7 +207,7 @@ impl Pass<'_> {
             }
         };
         let hash = match self.hasher.hash(text, Ignoring::SERVER_META) {
-            Ok(hash) => hash.to_string(),
+            Ok(hash) => hash,
             Err(error) => {
                 self.refuse(text, &error.to_string())?;
                 return Ok(None);
@@ -222,14 +222,14 @@ impl Pass<'_> {
         };
         let updated = updated.map_or(i64::MIN, Instant::micros);
         let mark = if checked.subsetted { "s" } else { "" };
-        let hash = hash.get(..HASH_DIGITS).unwrap_or(&hash);
         self.record.clear();
         let (name, id, code) = (checked.resource_type.name(), checked.id, char::from(kind.code()));
         let ordinal = self.ordinal;
-        let _ = write!(
-            self.record,
-            "{name}/{id}\t{code}\t{updated}\t{ordinal}\t{mark}{hash}\t"
-        );
+        let _ = write!(self.record, "{name}/{id}\t{code}\t{updated}\t{ordinal}\t{mark}");
+        for byte in &hash.0[..HASH_BYTES] {
+            let _ = write!(self.record, "{byte:02x}");
+        }
+        self.record.push(b'\t');
         if self.how.with_owners {
             let owners = checked.owner.into_iter().chain(checked.other_patients.iter());
             self.record
