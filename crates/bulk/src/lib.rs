@@ -1,6 +1,7 @@
 //! See the crate description.
 
 pub mod diff;
+mod durable;
 mod error;
 pub mod export;
 pub mod generate;

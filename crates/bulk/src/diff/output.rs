@@ -10,12 +10,12 @@ use fhirhose_auth::SigningKey;
 use fhirhose_client::pull::{FileKind, PulledFile};
 use fhirhose_client::receipt::{Delivery, PulledFolder, write_manifest};
 use fhirhose_fhir::instant::Instant;
-use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::comparable::Scope;
+use crate::durable::Lock;
 use crate::{Error, ErrorKind, Result};
 
 /// Where sorting has its files, within the hidden folder.
@@ -34,7 +34,7 @@ pub(super) struct Output {
     deleted: Option<OpenFile>,
     done: Vec<PulledFile>,
     /// Held for as long as this is worked on.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// What the manifest says.
@@ -69,7 +69,9 @@ impl Output {
         };
         let draft = parent.join(format!(".{}.partial", name.to_string_lossy()));
         fs::create_dir_all(&draft).map_err(|source| failed("creating", &draft, source))?;
-        let lock = lock(&draft)?;
+        let lock = Lock::take(&draft.join(LOCK), || {
+            format!("another process is making {} just now", draft.display())
+        })?;
         clear(&draft).map_err(|source| failed("clearing", &draft, source))?;
         Ok(Self {
             out,
@@ -250,16 +252,6 @@ impl OpenFile {
 
 fn number_of(name: &str) -> u64 {
     name.split('.').find_map(|part| part.parse().ok()).unwrap_or(0)
-}
-
-fn lock(draft: &Path) -> Result<File> {
-    let path = draft.join(LOCK);
-    let lock = File::create(&path).map_err(|source| failed("creating", &path, source))?;
-    flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-        let why = format!("another process is making {} just now", draft.display());
-        Error::new(ErrorKind::Invalid, why)
-    })?;
-    Ok(lock)
 }
 
 /// Removes all but the lock.

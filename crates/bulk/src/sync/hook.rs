@@ -5,8 +5,8 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::durable;
 use super::lines::Lines;
+use crate::durable;
 use crate::{Error, ErrorKind, Result};
 
 /// The variable that tells the command what it is given: `output` or `deleted`.

@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
-use super::durable;
 use super::records::{flush, read_line, write_line};
+use crate::durable;
 use crate::{Error, ErrorKind, Result};
 
 const BUFFER_BYTES: usize = 256 << 10;

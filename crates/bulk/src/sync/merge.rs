@@ -14,11 +14,11 @@ use fhirhose_fhir::id::Id;
 use fhirhose_fhir::resource_type::ResourceType;
 use serde::{Deserialize, Serialize};
 
-use super::durable;
 use super::gather::{Kind, Record};
 use super::ledger::{Entry, LedgerReader, LedgerWriter};
 use super::records::{Sorted, flush};
 use super::settings::Leavers;
+use crate::durable;
 use crate::{Error, Result};
 
 /// What is known of a round beside its records.

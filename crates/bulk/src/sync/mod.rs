@@ -13,7 +13,6 @@ mod apply;
 pub mod both;
 mod daemon;
 mod deletions;
-mod durable;
 mod filter;
 mod gather;
 mod hook;

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use fhirhose_fhir::resource_type::ResourceType;
 use serde::{Deserialize, Serialize};
 
-use super::durable;
 use super::filter::LocalFilter;
 use super::gather::{Gathered, GatheredFile, Gathering};
 use super::hook::{self, Hook};
@@ -19,6 +18,7 @@ use super::reports::Reports;
 use super::settings::{DELETIONS_UNLIMITED, SyncSettings};
 use super::source::Fetched;
 use super::target::ChangeFile;
+use crate::durable;
 use crate::{Error, ErrorKind, Result};
 
 /// What goes to the target, and what the round comes to.

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::durable;
+use crate::durable;
 use crate::{Error, Result};
 
 /// Parts that are merged at a time; each holds one file and a buffer.

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use fhirhose_fhir::outcome::{IssueCode, OperationOutcome};
 
-use super::durable;
+use crate::durable;
 use crate::{Error, ErrorKind, Result};
 
 /// Where a step of a round tells what it could not take.

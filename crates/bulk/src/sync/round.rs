@@ -11,7 +11,6 @@ use fhirhose_fhir::outcome::OperationOutcome;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::durable;
 use super::filter::LocalFilter;
 use super::hook::Hook;
 use super::lines::Lines;
@@ -22,6 +21,7 @@ use super::settings::{Leavers, SyncSettings};
 use super::source::{Fetched, Source, SourceFile, Wanted};
 use super::state::{State, StateFolder, Step, UnderWay};
 use super::target::Target;
+use crate::durable;
 use crate::{Error, ErrorKind, Result};
 
 /// Where a round is.

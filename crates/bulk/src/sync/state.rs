@@ -1,15 +1,14 @@
 //! What a sync remembers between rounds and through crashes: [`State`], in a [`StateFolder`] that one process holds.
 
 use std::collections::BTreeSet;
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use fhirhose_fhir::instant::Instant;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::durable;
 use super::round::RoundReport;
+use crate::durable::{self, Lock};
 use crate::{Error, ErrorKind, Result};
 
 /// The form of the state that this version writes.
@@ -100,15 +99,7 @@ pub enum Step {
 #[derive(Debug)]
 pub struct StateFolder {
     path: PathBuf,
-    /// Locked until this is dropped.
-    lock: File,
-}
-
-impl Drop for StateFolder {
-    /// Closing alone is not enough: a process that is just being started by another thread holds the lock until it runs its program.
-    fn drop(&mut self) {
-        let _ = self.lock.unlock();
-    }
+    _lock: Lock,
 }
 
 impl StateFolder {
@@ -118,25 +109,13 @@ impl StateFolder {
     /// [`ErrorKind::InUse`] while another process has it.
     pub fn open(path: &Path) -> Result<Self> {
         durable::create_folder(path)?;
-        let lock = path.join("lock");
-        let failed = |source| Error::io(format!("locking {}", lock.display()), source);
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock);
-        let file = file.map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                lock: file,
-            }),
-            Err(TryLockError::WouldBlock) => {
-                let problem = format!("another process syncs with the state in {}", path.display());
-                Err(Error::new(ErrorKind::InUse, problem))
-            }
-            Err(TryLockError::Error(source)) => Err(failed(source)),
-        }
+        let lock = Lock::take(&path.join("lock"), || {
+            format!("another process syncs with the state in {}", path.display())
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
     }
 
     /// Reads a state without the lock, to look at it.

@@ -463,3 +463,17 @@ fn a_file_with_fewer_lines_than_its_receipt_says_is_refused() {
         "{error}"
     );
 }
+
+#[test]
+fn a_difference_that_another_process_makes_is_in_use() {
+    let pulls = Pulls::new();
+    for name in ["a", "b"] {
+        pulls.put(name, &[("1.Patient.ndjson", &[&patient(name, "")])]);
+    }
+    fs::create_dir_all(pulls.at(".out.partial")).unwrap();
+    let lock = fs::File::create(pulls.at(".out.partial/.lock")).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(pulls.diff(&plain()).unwrap_err().kind(), ErrorKind::InUse);
+    lock.unlock().unwrap();
+    assert_eq!(pulls.counts(&plain()), ["Patient: 1 0 1 0"]);
+}

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use fhirhose_fhir::instant::Instant;
 use serde::{Deserialize, Serialize};
 
-use super::super::durable;
 use super::merge::{Conflict, ConflictKind, ConflictPolicy, Now, Pair, Side};
+use crate::durable;
 use crate::{Error, ErrorKind, Result};
 
 /// The file in the state folder.

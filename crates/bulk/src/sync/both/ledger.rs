@@ -4,16 +4,16 @@
 //! holds much more than is still true it is written anew beside itself and renamed. The ledger is held in memory while it is open.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fhirhose_fhir::content_hash::ContentHash;
 
-use super::super::durable;
 use super::merge::{Known, Pair, Side};
 use super::record::{Carried, FORMAT, Hex, Record};
+use crate::durable::{self, Lock};
 use crate::{Error, ErrorKind, Result};
 
 const FILE: &str = "ledger";
@@ -41,7 +41,7 @@ pub struct Ledger {
     file: File,
     bytes: u64,
     /// Held as long as the ledger is open.
-    _lock: File,
+    _lock: Lock,
     servers: Pair<String>,
     agreed: HashMap<String, Pair<Known>>,
     carried: BTreeMap<String, Carried>,
@@ -94,7 +94,7 @@ impl Ledger {
     /// Opens the ledger of two servers in a folder, or begins one.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] when another process has it, or when it is of other servers; [`ErrorKind::Corrupt`].
+    /// [`ErrorKind::InUse`] when another process has it; [`ErrorKind::Invalid`] when it is of other servers; [`ErrorKind::Corrupt`].
     pub fn open(folder: &Path, servers: &Pair<String>) -> Result<Self> {
         let mut ledger = Self::read(folder, Some(servers))?;
         if ledger.bytes == 0 {
@@ -135,7 +135,9 @@ impl Ledger {
                 .create(folder);
             made.map_err(failed)?;
         }
-        let lock = locked(folder)?;
+        let lock = Lock::take(&folder.join(LOCK), || {
+            format!("{} is in use by another sync", folder.display())
+        })?;
         let mut options = OpenOptions::new();
         options
             .read(true)
@@ -413,21 +415,5 @@ enum Load {
 impl From<std::io::Error> for Load {
     fn from(source: std::io::Error) -> Self {
         Self::Disk(source)
-    }
-}
-
-/// Takes the folder for this process.
-fn locked(folder: &Path) -> Result<File> {
-    let failed = |source| Error::io(format!("locking {}", folder.display()), source);
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600);
-    let lock = options.open(folder.join(LOCK)).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => {
-            let text = format!("{} is in use by another sync", folder.display());
-            Err(Error::new(ErrorKind::InUse, text))
-        }
-        Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }

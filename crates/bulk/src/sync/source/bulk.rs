@@ -11,9 +11,9 @@ use fhirhose_fhir::export_request::ExportLevel;
 use fhirhose_fhir::line::{LineChecker, LineLimits};
 use fhirhose_fhir::resource_type::ResourceType;
 
-use super::super::durable;
 use super::super::lines::{Line, Lines};
 use super::{Fetched, Source, SourceFile, Wanted};
+use crate::durable;
 use crate::{Error, ErrorKind, Result};
 
 /// Exports of a Bulk Data server, pulled into the folder of the round.

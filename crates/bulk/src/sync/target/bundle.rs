@@ -11,11 +11,11 @@ use fhirhose_fhir::line::{LineChecker, LineLimits};
 use fhirhose_fhir::resource_type::ResourceType;
 
 use super::super::deletions::deletions;
-use super::super::durable;
 use super::super::lines::{Line, Lines};
 use super::super::records::{flush_scratch, write_line};
 use super::super::reports::Reports;
 use super::{Applied, ChangeFile, Target};
+use crate::durable;
 use crate::{Error, ErrorKind, Result};
 
 const LINE_BYTES_MAX: usize = 64 << 20;

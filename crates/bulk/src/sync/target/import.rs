@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use super::super::durable;
 use super::super::reports::Reports;
 use super::bundle::BundleTarget;
 use super::{Applied, ChangeFile, Target};
+use crate::durable;
 use crate::{Error, ErrorKind, Result};
 
 /// A server that reads the files of a round itself, by `file:` URLs: it sees this machine's disk, here or mounted elsewhere. Deletions

@@ -20,10 +20,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::super::deletions::deletions;
-use super::super::durable;
 use super::super::lines::{Line, Lines};
 use super::super::reports::Reports;
 use super::{Applied, ChangeFile, Target};
+use crate::durable;
 use crate::import::{IMPORT, ImportHandler, ImportResult, ImportSettings, ImportSpec, submit_import};
 use crate::{Error, ErrorKind, Result};
 

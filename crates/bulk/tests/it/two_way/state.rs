@@ -33,6 +33,7 @@ async fn a_state_folder_is_for_one_process_and_one_pair_of_servers() {
     let second = open(folder.path(), &world, ConflictPolicy::Newest)
         .err()
         .expect("it is in use");
+    assert_eq!(second.kind(), ErrorKind::InUse);
     assert!(second.to_string().contains("in use"), "{second}");
     drop(both);
     let others = Pair {
