@@ -1,5 +1,6 @@
 //! Any FHIR server as a target, by batch Bundles: [`BundleTarget`].
 
+use std::borrow::Cow;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
@@ -45,12 +46,6 @@ pub struct BundleTarget {
     scratch: PathBuf,
 }
 
-/// One thing to be done, as a line that can be kept and tried again.
-struct Task {
-    line: Vec<u8>,
-    entry: BatchEntry,
-}
-
 impl BundleTarget {
     /// Writes to a server; `scratch` is a folder of its own.
     pub fn new(provider: DataProvider, settings: BatchSettings, parallel: usize, scratch: PathBuf) -> Self {
@@ -67,7 +62,7 @@ impl BundleTarget {
         &self,
         mut files: Vec<PathBuf>,
         reports: &Reports,
-        tasks: fn(&[u8], &mut LineChecker) -> Result<Vec<Task>, String>,
+        tasks: fn(&[u8], &mut LineChecker) -> Result<Vec<BatchEntry>, String>,
     ) -> Result<Applied> {
         let mut applied = Applied::default();
         durable::create_folder(&self.scratch)?;
@@ -97,11 +92,11 @@ impl BundleTarget {
         files: &[PathBuf],
         mut again: Again,
         reports: &Reports,
-        tasks: fn(&[u8], &mut LineChecker) -> Result<Vec<Task>, String>,
+        tasks: fn(&[u8], &mut LineChecker) -> Result<Vec<BatchEntry>, String>,
     ) -> Result<(u64, u64)> {
         let (mut done, mut bytes) = (0, 0);
         let mut checker = LineChecker::new(LineLimits::default());
-        let mut waiting: Vec<Task> = Vec::new();
+        let mut waiting: Vec<BatchEntry> = Vec::new();
         let entries_full = self.settings.entries_max * self.parallel;
         let bytes_full = self.settings.bytes_max * self.parallel;
         for file in files {
@@ -129,23 +124,21 @@ impl BundleTarget {
     }
 
     /// Sends so many Bundles at a time, and keeps what was refused; gives how much was done.
-    async fn send(&self, tasks: Vec<Task>, again: &mut Again) -> Result<u64> {
-        if tasks.is_empty() {
+    async fn send(&self, entries: Vec<BatchEntry>, again: &mut Again) -> Result<u64> {
+        if entries.is_empty() {
             return Ok(0);
         }
-        let size = tasks.len().div_ceil(self.parallel);
-        let (lines, entries): (Vec<_>, Vec<_>) =
-            tasks.into_iter().map(|task| (task.line, task.entry)).unzip();
+        let size = entries.len().div_ceil(self.parallel);
         let mut sending = Vec::new();
         for some in entries.chunks(size) {
             sending.push(self.batches.send(some));
         }
         let sent: Vec<Vec<BatchAnswer>> = futures::future::try_join_all(sending).await?;
         let mut done = 0;
-        for ((line, entry), answer) in lines.iter().zip(&entries).zip(sent.into_iter().flatten()) {
+        for (entry, answer) in entries.iter().zip(sent.into_iter().flatten()) {
             match is_fine(entry, &answer) {
                 true => done += 1,
-                false => again.push(line, &refusal(&answer)?)?,
+                false => again.push(&line_of(entry), &refusal(&answer)?)?,
             }
         }
         Ok(done)
@@ -213,29 +206,34 @@ fn report(path: &Path, reports: &Reports) -> Result<()> {
     Ok(())
 }
 
-fn puts(line: &[u8], checker: &mut LineChecker) -> Result<Vec<Task>, String> {
+fn puts(line: &[u8], checker: &mut LineChecker) -> Result<Vec<BatchEntry>, String> {
     let checked = checker.check(line, None).map_err(|refusal| refusal.to_string())?;
     let url = format!("{}/{}", checked.resource_type.name(), checked.id);
-    Ok(vec![Task {
-        entry: BatchEntry::put(url, line.to_vec()),
-        line: line.to_vec(),
-    }])
+    Ok(vec![BatchEntry::put(url, line.to_vec())])
 }
 
-fn deletes(line: &[u8], _: &mut LineChecker) -> Result<Vec<Task>, String> {
+fn deletes(line: &[u8], _: &mut LineChecker) -> Result<Vec<BatchEntry>, String> {
     let mut gone = Vec::new();
     deletions(line, &mut gone).map_err(str::to_owned)?;
-    let task = |(resource_type, id): (ResourceType, String)| {
-        let mut line = Vec::new();
-        let parsed = Id::parse(&id);
-        write_deleted_bundles(parsed.iter().map(|id| (resource_type, id)), &mut line);
-        line.pop();
-        Task {
-            entry: BatchEntry::delete(format!("{}/{id}", resource_type.name())),
-            line,
-        }
+    let entry = |(resource_type, id): (ResourceType, String)| {
+        BatchEntry::delete(format!("{}/{id}", resource_type.name()))
     };
-    Ok(gone.into_iter().map(task).collect())
+    Ok(gone.into_iter().map(entry).collect())
+}
+
+/// The line of which an entry was made: the resource, or a Bundle with this one deletion.
+fn line_of(entry: &BatchEntry) -> Cow<'_, [u8]> {
+    if let Some(resource) = &entry.resource {
+        return Cow::Borrowed(resource);
+    }
+    let named = entry
+        .url
+        .split_once('/')
+        .and_then(|(name, id)| Some((ResourceType::parse(name)?, Id::parse(id)?)));
+    let mut line = Vec::new();
+    write_deleted_bundles(named.iter().map(|(name, id)| (*name, id)), &mut line);
+    line.pop();
+    Cow::Owned(line)
 }
 
 #[async_trait]
