@@ -25,13 +25,6 @@ pub struct Daemon<'a> {
     pub schedule: Schedule,
 }
 
-/// How often the daemon has run, for one that is given a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended {
-    /// Tries, good and bad.
-    pub tries: u64,
-}
-
 /// When it is tried again after so many failures in a row, unless the schedule says sooner.
 pub fn retry_at(now: Instant, failures: u32) -> Instant {
     let doubled = RETRY_MIN.saturating_mul(1 << failures.saturating_sub(1).min(16));
@@ -44,7 +37,7 @@ impl Daemon<'_> {
     ///
     /// # Errors
     /// When the schedule has no next time.
-    pub async fn run(&self, tries_max: u64, guide: &dyn Guide, heard: &Heard<'_>) -> Result<Ended> {
+    pub async fn run(&self, tries_max: u64, guide: &dyn Guide, heard: &Heard<'_>) -> Result<()> {
         let clock = self.sync.clock();
         let mut failures = 0;
         for tries in 1..=tries_max {
@@ -61,12 +54,12 @@ impl Daemon<'_> {
             }
             heard(&ended, next);
             if tries == tries_max {
-                return Ok(Ended { tries });
+                break;
             }
             let wait = u64::try_from(next.micros().saturating_sub(clock.now().micros())).unwrap_or(0);
             clock.sleep(Duration::from_micros(wait)).await;
         }
-        Ok(Ended { tries: 0 })
+        Ok(())
     }
 }
 

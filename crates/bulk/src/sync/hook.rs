@@ -1,11 +1,10 @@
 //! A command between source and target, for instance one that de-identifies: [`Hook`].
 
 use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::lines::Lines;
+use super::lines::count_lines;
 use crate::durable;
 use crate::{Error, ErrorKind, Result};
 
@@ -23,15 +22,8 @@ pub struct Hook {
     pub command: String,
 }
 
-/// What a file went through with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Passed {
-    /// Lines that came out.
-    pub(super) lines: u64,
-}
-
 impl Hook {
-    /// Sends a file through; waits for the command. What it writes to stderr goes to ours.
+    /// Sends a file through, waits for the command, and gives the number of lines that came out. What it writes to stderr goes to ours.
     pub(super) fn run(
         &self,
         from: &Path,
@@ -39,7 +31,7 @@ impl Hook {
         kind: &str,
         resource_type: &str,
         line_bytes_max: usize,
-    ) -> Result<Passed> {
+    ) -> Result<u64> {
         let input = File::open(from);
         let input = input.map_err(|source| Error::io(format!("opening {}", from.display()), source))?;
         let output = durable::create(to)?;
@@ -59,18 +51,6 @@ impl Hook {
         // The plan names the file: what a power cut takes of it would be missed by nobody.
         let synced = File::open(to).and_then(|output| output.sync_all());
         synced.map_err(|source| Error::io(format!("syncing {}", to.display()), source))?;
-        let mut lines = Lines::open(to, line_bytes_max)?;
-        let mut passed = Passed::default();
-        while lines.next_line()?.is_some() {
-            passed.lines += 1;
-        }
-        Ok(passed)
+        count_lines(to, line_bytes_max)
     }
-}
-
-/// Whether a file holds nothing.
-pub(super) fn is_empty(path: &Path) -> Result<bool> {
-    let mut byte = [0];
-    let read = File::open(path).and_then(|mut file| file.read(&mut byte));
-    Ok(read.map_err(|source| Error::io(format!("reading {}", path.display()), source))? == 0)
 }

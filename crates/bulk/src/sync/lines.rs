@@ -19,6 +19,15 @@ pub(super) enum Line<'a> {
     Overlong,
 }
 
+/// How many lines of a file are not blank.
+pub(super) fn count_lines(path: &Path, line_bytes_max: usize) -> Result<u64> {
+    let (mut lines, mut count) = (Lines::open(path, line_bytes_max)?, 0);
+    while lines.next_line()?.is_some() {
+        count += 1;
+    }
+    Ok(count)
+}
+
 /// The lines of one file.
 pub(super) struct Lines {
     path: PathBuf,

@@ -31,7 +31,7 @@ mod state;
 mod target;
 
 pub use apply::{FolderApplied, apply_folder_to_store};
-pub use daemon::{Daemon, Ended, Heard, retry_at};
+pub use daemon::{Daemon, Heard, retry_at};
 pub(crate) use deletions::each_deletion;
 pub use filter::LocalFilter;
 pub use hook::Hook;

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::filter::LocalFilter;
 use super::gather::{Gathered, GatheredFile, Gathering};
-use super::hook::{self, Hook};
-use super::lines::{Line, Lines};
+use super::hook::Hook;
+use super::lines::{Line, Lines, count_lines};
 use super::merge::{Counts, Marks, MergeFiles, Terms, merge};
 use super::records::{flush, write_line};
 use super::reports::Reports;
@@ -163,19 +163,12 @@ impl Planning<'_> {
     }
 
     fn deletions(&self, path: &Path, apply: &Path, dropped: &mut u64) -> Result<Option<ChangeFile>> {
-        if hook::is_empty(path)? {
-            return Ok(None);
-        }
-        let mut lines = Lines::open(path, self.settings.line_bytes_max)?;
         let mut change = ChangeFile {
             path: path.to_owned(),
             resource_type: None,
-            lines: 0,
+            lines: count_lines(path, self.settings.line_bytes_max)?,
         };
-        while lines.next_line()?.is_some() {
-            change.lines += 1;
-        }
-        if let Some(hook) = self.hook {
+        if let Some(hook) = self.hook.filter(|_| change.lines > 0) {
             let to = apply.join("deleted.through.ndjson");
             self.pass(hook, &mut change, to, ("deleted", "Bundle"), dropped)?;
         }
@@ -190,11 +183,11 @@ impl Planning<'_> {
         (kind, name): (&str, &str),
         dropped: &mut u64,
     ) -> Result<()> {
-        let passed = hook.run(&change.path, &to, kind, name, self.settings.line_bytes_max)?;
-        *dropped += change.lines.saturating_sub(passed.lines);
+        let lines = hook.run(&change.path, &to, kind, name, self.settings.line_bytes_max)?;
+        *dropped += change.lines.saturating_sub(lines);
         *change = ChangeFile {
             path: to,
-            lines: passed.lines,
+            lines,
             ..change.clone()
         };
         Ok(())

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::filter::LocalFilter;
 use super::hook::Hook;
-use super::lines::Lines;
+use super::lines::count_lines;
 use super::merge::{Counts, Terms};
 use super::plan::{Plan, Planning};
 use super::reports::Reports;
@@ -237,17 +237,18 @@ impl Sync {
         let mut under_way = self.begin(state)?;
         guide.reached(Point::Began)?;
         let work = self.folder.work(under_way.round);
-        let mut planned = Planned::load(&work)?;
-        if planned.is_none() {
-            let fetched = match self.fetch(state, &under_way, &work).await? {
-                None => return self.end_without_news(state, &under_way),
-                Some(fetched) if !fetched.missing.is_empty() => return Ok(missing(&under_way, fetched)),
-                Some(fetched) => fetched,
-            };
-            guide.reached(Point::Fetched)?;
-            planned = Some(self.plan(state, &under_way, fetched, work.clone()).await?);
-        }
-        let planned = planned.ok_or_else(|| Error::new(ErrorKind::Storage, "a round without a plan"))?;
+        let planned = match Planned::load(&work)? {
+            Some(planned) => planned,
+            None => {
+                let fetched = match self.fetch(state, &under_way, &work).await? {
+                    None => return self.end_without_news(state, &under_way),
+                    Some(fetched) if !fetched.missing.is_empty() => return Ok(missing(&under_way, fetched)),
+                    Some(fetched) => fetched,
+                };
+                guide.reached(Point::Fetched)?;
+                self.plan(state, &under_way, fetched, work.clone()).await?
+            }
+        };
         guide.reached(Point::Planned)?;
         if under_way.step == Step::Fetch {
             self.step(state, &mut under_way, Step::Put)?;
@@ -534,9 +535,5 @@ fn keep(refused: &Path, to: &Path) -> Result<u64> {
         Err(source) => return Err(Error::io(format!("reading {}", refused.display()), source)),
     };
     durable::write(to, &text)?;
-    let (mut lines, mut count) = (Lines::open(to, usize::MAX - 2)?, 0);
-    while lines.next_line()?.is_some() {
-        count += 1;
-    }
-    Ok(count)
+    count_lines(to, usize::MAX - 2)
 }

@@ -201,7 +201,7 @@ impl Sync {
         let serving = self.metrics.serve(sync);
         let running = async {
             tokio::select! {
-                ended = daemon.run(u64::MAX, &Unguided, &heard) => ended.map(|_| ()).map_err(anyhow::Error::from),
+                ended = daemon.run(u64::MAX, &Unguided, &heard) => ended.map_err(anyhow::Error::from),
                 ended = serving => ended,
             }
         };
