@@ -127,9 +127,19 @@ async fn what_cannot_be_asked_for_is_refused() {
     ] {
         server.get(&format!("/fhir/$digest?{query}")).await.refusal(400);
     }
+}
+
+#[tokio::test]
+async fn the_definition_has_what_answers_have() {
+    let server = Server::start().await;
     let answer = server.get("/fhir/OperationDefinition/digest").await;
     assert_eq!(
         (answer.status, answer.json()["code"].as_str()),
         (200, Some("digest"))
     );
+    let definition = answer.json();
+    let parameters = definition["parameter"].as_array().unwrap().iter();
+    let out = parameters.filter(|parameter| parameter["use"] == "out");
+    let names: Vec<&str> = out.map(|parameter| parameter["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["type", "instant", "bucket", "entry", "next"]);
 }
