@@ -20,11 +20,11 @@ struct Overheard {
 }
 
 impl Overheard {
-    fn start(patient: &str) -> Self {
+    fn start(patients: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let (store, seed) = (data.path().join("store"), data.path().join("seed.ndjson"));
-        let line = format!("{{\"resourceType\":\"Patient\",\"id\":\"{patient}\"}}\n");
-        std::fs::write(&seed, line).unwrap();
+        let line = |id: &&str| format!("{{\"resourceType\":\"Patient\",\"id\":\"{id}\"}}\n");
+        std::fs::write(&seed, patients.iter().map(line).collect::<String>()).unwrap();
         succeed(&["load", "--data", text(&store), text(&seed)]);
         let port = free_port();
         let heard = Arc::new(Mutex::new(Vec::new()));
@@ -91,7 +91,7 @@ fn with_secrets(arguments: &[&str]) -> Output {
 fn nothing_that_the_first_server_is_shown_reaches_the_second() {
     let folder = tempfile::tempdir().unwrap();
     for flag in ["--both", "--to"] {
-        let (first, second) = (Overheard::start("one"), Overheard::start("two"));
+        let (first, second) = (Overheard::start(&["one"]), Overheard::start(&["two"]));
         let state = folder.path().join(&flag[2..]);
         let (source, target) = (first.base(), second.base());
         let state = text(&state);
@@ -112,7 +112,7 @@ fn nothing_that_the_first_server_is_shown_reaches_the_second() {
 #[test]
 fn the_second_servers_own_token_goes_there_and_nowhere_else() {
     let folder = tempfile::tempdir().unwrap();
-    let (first, second) = (Overheard::start("one"), Overheard::start("two"));
+    let (first, second) = (Overheard::start(&["one"]), Overheard::start(&["two"]));
     let state = folder.path().join("state");
     let (source, target) = (first.base(), second.base());
     let line = [
@@ -287,4 +287,28 @@ fn a_repair_asks_for_a_token_that_lets_it_write_and_says_that_all_is_mended() {
         "{}",
         stderr(&equal)
     );
+}
+
+#[test]
+fn bundles_of_a_two_way_sync_are_as_large_as_asked() {
+    let ids: Vec<String> = (0..120).map(|number| format!("p{number}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (Overheard::start(&ids), Overheard::start(&["two"]));
+    let state = folder.path().join("state");
+    let (source, target) = (first.base(), second.base());
+    let line = [
+        "sync",
+        &source,
+        "--both",
+        &target,
+        "--once",
+        "--batch-entries",
+        "150",
+    ];
+    succeed(&[&line[..], &["--state", text(&state)]].concat());
+    let heard = second.heard();
+    assert!(heard.contains("Patient/p119"), "the round wrote there");
+    let bundles = heard.matches("\"type\":\"batch\"").count();
+    assert_eq!(bundles, 1, "all in one");
 }
