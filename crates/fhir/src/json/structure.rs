@@ -22,7 +22,13 @@ pub(crate) struct Structure<'t> {
     block: usize,
     /// The places of the block that have not been given.
     places: u64,
-    next_block: usize,
+    blocks: Blocks<'t>,
+}
+
+/// Reads one block after another.
+struct Blocks<'t> {
+    bytes: &'t [u8],
+    next: usize,
     /// All ones where the next block begins within a string.
     in_string: u64,
     /// One where the next block's first byte is escaped.
@@ -35,7 +41,6 @@ pub(crate) struct Structure<'t> {
 }
 
 /// One bit for each byte of a block.
-#[derive(Default)]
 struct Masks {
     quotes: u64,
     backslashes: u64,
@@ -51,12 +56,15 @@ impl<'t> Structure<'t> {
             bytes,
             block: 0,
             places: 0,
-            next_block: 0,
-            in_string: 0,
-            is_escaped: 0,
-            follows_text: 0,
-            escapes_end: 0,
-            is_sound: true,
+            blocks: Blocks {
+                bytes,
+                next: 0,
+                in_string: 0,
+                is_escaped: 0,
+                follows_text: 0,
+                escapes_end: 0,
+                is_sound: true,
+            },
         }
     }
 
@@ -64,10 +72,11 @@ impl<'t> Structure<'t> {
     #[inline(always)]
     pub(crate) fn next(&mut self) -> Option<(usize, u8)> {
         while self.places == 0 {
-            if self.next_block >= self.bytes.len() {
+            if self.blocks.next >= self.bytes.len() {
                 return None;
             }
-            self.read_block();
+            self.block = self.blocks.next;
+            self.places = self.blocks.read();
         }
         let at = self.block + self.places.trailing_zeros() as usize;
         self.places &= self.places - 1;
@@ -76,50 +85,53 @@ impl<'t> Structure<'t> {
 
     /// Whether there may be an escape at `at` or behind it, in what has been looked at.
     pub(crate) fn may_have_escapes(&self, at: usize) -> bool {
-        self.escapes_end > at
+        self.blocks.escapes_end > at
     }
 
     /// Whether all strings that were seen have ended, with nothing in them that the grammar does not allow.
     pub(crate) fn is_sound(&self) -> bool {
-        self.is_sound && self.in_string == 0
+        self.blocks.is_sound && self.blocks.in_string == 0
     }
+}
 
+impl Blocks<'_> {
+    /// Reads the next block and gives its places.
     #[inline]
-    fn read_block(&mut self) {
-        self.block = self.next_block;
-        self.next_block += BLOCK_BYTES;
-        let masks = match self.bytes.get(self.block..).and_then(<[u8]>::first_chunk) {
+    fn read(&mut self) -> u64 {
+        let at = self.next;
+        self.next += BLOCK_BYTES;
+        let masks = match self.bytes.get(at..).and_then(<[u8]>::first_chunk) {
             Some(block) => Masks::of(block),
-            None => Masks::of(&last_block(self.bytes, self.block)),
+            None => Masks::of(&last_block(self.bytes, at)),
         };
         let escaped = match masks.backslashes | self.is_escaped {
             0 => 0,
-            _ => self.escaped(masks.backslashes),
+            _ => self.escaped(at, masks.backslashes),
         };
         let quotes = masks.quotes & !escaped;
         // From an opening quote to just before the closing one.
         let strings = ones_between(quotes) ^ self.in_string;
         self.in_string = (strings >> 63).wrapping_neg();
         if masks.controls != 0 {
-            self.look_at_controls(masks.controls, strings);
+            self.look_at_controls(at, masks.controls, strings);
         }
         let between = masks.operators | masks.spaces;
         let text = !(between | quotes);
         let begins = !between & !(text << 1 | self.follows_text);
         self.follows_text = text >> 63;
         // Within strings there are no places but their opening quotes.
-        self.places = (masks.operators | begins) & !(strings ^ quotes);
+        (masks.operators | begins) & !(strings ^ quotes)
     }
 
     /// The bytes behind backslashes that are no escaped ones themselves; holds each escape to the grammar.
     #[inline(never)]
-    fn escaped(&mut self, backslashes: u64) -> u64 {
+    fn escaped(&mut self, block: usize, backslashes: u64) -> u64 {
         let mut escaped = self.is_escaped;
         let mut left = backslashes & !escaped;
         self.is_escaped = 0;
         while left != 0 {
             let bit = left.trailing_zeros();
-            let at = self.block + bit as usize;
+            let at = block + bit as usize;
             // The second half of a surrogate pair belongs to the first.
             if at >= self.escapes_end {
                 match escape_end(self.bytes, at) {
@@ -140,11 +152,11 @@ impl<'t> Structure<'t> {
 
     /// Control characters are for the outside of strings, and only those that are white space.
     #[cold]
-    fn look_at_controls(&mut self, controls: u64, strings: u64) {
+    fn look_at_controls(&mut self, block: usize, controls: u64, strings: u64) {
         let mut left = controls;
         self.is_sound &= controls & strings == 0;
         while left != 0 {
-            let at = self.block + left.trailing_zeros() as usize;
+            let at = block + left.trailing_zeros() as usize;
             self.is_sound &= self.bytes.get(at).is_none_or(|&byte| super::is_space(byte));
             left &= left - 1;
         }
@@ -154,24 +166,33 @@ impl<'t> Structure<'t> {
 impl Masks {
     #[inline(always)]
     fn of(block: &[u8; BLOCK_BYTES]) -> Self {
-        let mut masks = Self::default();
         let (parts, _) = block.as_chunks::<16>();
-        for (number, part) in parts.iter().enumerate() {
-            let part = u8x16::new(*part);
-            let is = |byte: u8| part.simd_eq(u8x16::splat(byte));
-            let controls = part.min(u8x16::splat(0x1F)).simd_eq(part);
+        let parts: [u8x16; 4] = std::array::from_fn(|number| u8x16::new(parts[number]));
+        let mask = |is: &dyn Fn(u8x16) -> u8x16| {
+            let bits = |number: usize| u64::from(is(parts[number]).to_bitmask()) << (16 * number);
+            bits(0) | bits(1) | bits(2) | bits(3)
+        };
+        let is = |part: u8x16, byte: u8| part.simd_eq(u8x16::splat(byte));
+        let is_control = |part: u8x16| part.min(u8x16::splat(0x1F)).simd_eq(part);
+        let is_operator = |part: u8x16| {
             // `[` and `]` differ from `{` and `}` in this bit.
-            let braces = part | u8x16::splat(0x20);
-            let brace = |byte: u8| braces.simd_eq(u8x16::splat(byte));
-            let operators = brace(b'{') | brace(b'}') | is(b':') | is(b',');
-            let shift = 16 * number;
-            masks.quotes |= u64::from(is(b'"').to_bitmask()) << shift;
-            masks.backslashes |= u64::from(is(b'\\').to_bitmask()) << shift;
-            masks.controls |= u64::from(controls.to_bitmask()) << shift;
-            masks.spaces |= u64::from((is(b' ') | controls).to_bitmask()) << shift;
-            masks.operators |= u64::from(operators.to_bitmask()) << shift;
+            let brace = part | u8x16::splat(0x20);
+            is(brace, b'{') | is(brace, b'}') | is(part, b':') | is(part, b',')
+        };
+        // Most blocks have neither: one look for all of their bytes says so.
+        let is_rare = |part: u8x16| is(part, b'\\') | is_control(part);
+        let rare = is_rare(parts[0]) | is_rare(parts[1]) | is_rare(parts[2]) | is_rare(parts[3]);
+        let (backslashes, controls) = match rare.to_bitmask() {
+            0 => (0, 0),
+            _ => (mask(&|part| is(part, b'\\')), mask(&is_control)),
+        };
+        Self {
+            quotes: mask(&|part| is(part, b'"')),
+            backslashes,
+            controls,
+            spaces: mask(&|part| is(part, b' ')) | controls,
+            operators: mask(&is_operator),
         }
-        masks
     }
 }
 

@@ -111,7 +111,8 @@ impl Walk<'_> {
             return None;
         };
         let member = match self.depth {
-            1 => self.root_member(at)?,
+            // What may have escapes is known once the colon has been seen.
+            1 => root_member(self.line, at, self.structure.may_have_escapes(at))?,
             _ => Member::Other,
         };
         let (begin, byte) = self.structure.next()?;
@@ -128,26 +129,8 @@ impl Walk<'_> {
             b'"' => Some(Next::CommaOrEnd),
             b'{' => self.open(true),
             b'[' => self.open(false),
-            _ => self.scalar(at, byte),
+            _ => is_scalar(self.line, at, byte).then_some(Next::CommaOrEnd),
         }
-    }
-
-    #[inline(never)]
-    fn scalar(&self, at: usize, byte: u8) -> Option<Next> {
-        let end = match byte {
-            b'-' | b'0'..=b'9' => scan_number(self.line, at).ok()?,
-            b't' => self.literal(at, b"true")?,
-            b'f' => self.literal(at, b"false")?,
-            b'n' => self.literal(at, b"null")?,
-            _ => return None,
-        };
-        let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']') || is_space(*byte);
-        self.line.get(end).is_none_or(ends).then_some(Next::CommaOrEnd)
-    }
-
-    fn literal(&self, at: usize, word: &[u8]) -> Option<usize> {
-        let end = at + word.len();
-        (self.line.get(at..end)? == word).then_some(end)
     }
 
     #[inline(always)]
@@ -173,34 +156,60 @@ impl Walk<'_> {
         }
     }
 
-    /// Which member of the root begins with the quote at `at`, once its colon has been seen; nothing where that cannot be said at a glance.
-    fn root_member(&self, at: usize) -> Option<Member> {
-        let rest = self.line.get(at + 1..)?;
-        if rest.starts_with(b"id\"") {
-            return Some(Member::Id);
-        }
-        if rest.starts_with(b"resourceType\"") {
-            return Some(Member::ResourceType);
-        }
-        if self.structure.may_have_escapes(at) {
-            let name = rest.get(..closing_quote(rest, 0))?;
-            return (!name.contains(&b'\\')).then_some(Member::Other);
-        }
-        Some(Member::Other)
-    }
-
+    #[inline(always)]
     fn keep(&mut self, member: Member, at: usize, byte: u8) -> Option<()> {
         let kept = match member {
             Member::ResourceType => &mut self.look.resource_type,
             _ => &mut self.look.id,
         };
-        let start = at + 1;
-        let value = Quoted {
-            start,
-            end: closing_quote(self.line, start),
-            escaped: false,
-        };
-        (byte == b'"' && kept.replace(value).is_none()).then_some(())
+        (byte == b'"' && kept.replace(quoted(self.line, at)).is_none()).then_some(())
+    }
+}
+
+/// Whether a number or a literal begins at `at`, and nothing clings to it.
+#[inline(never)]
+fn is_scalar(line: &[u8], at: usize, byte: u8) -> bool {
+    let end = match byte {
+        b'-' | b'0'..=b'9' => scan_number(line, at).ok(),
+        b't' => literal_end(line, at, b"true"),
+        b'f' => literal_end(line, at, b"false"),
+        b'n' => literal_end(line, at, b"null"),
+        _ => None,
+    };
+    let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']') || is_space(*byte);
+    end.is_some_and(|end| line.get(end).is_none_or(ends))
+}
+
+fn literal_end(line: &[u8], at: usize, word: &[u8]) -> Option<usize> {
+    let end = at + word.len();
+    (line.get(at..end)? == word).then_some(end)
+}
+
+/// Which member of the root begins with the quote at `at`; nothing where that cannot be said at a glance.
+#[inline(never)]
+fn root_member(line: &[u8], at: usize, may_have_escapes: bool) -> Option<Member> {
+    let rest = line.get(at + 1..)?;
+    if rest.starts_with(b"id\"") {
+        return Some(Member::Id);
+    }
+    if rest.starts_with(b"resourceType\"") {
+        return Some(Member::ResourceType);
+    }
+    if may_have_escapes {
+        let name = rest.get(..closing_quote(rest, 0))?;
+        return (!name.contains(&b'\\')).then_some(Member::Other);
+    }
+    Some(Member::Other)
+}
+
+/// The string that begins with the quote at `at`.
+#[inline(never)]
+fn quoted(line: &[u8], at: usize) -> Quoted {
+    let start = at + 1;
+    Quoted {
+        start,
+        end: closing_quote(line, start),
+        escaped: false,
     }
 }
 
