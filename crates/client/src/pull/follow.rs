@@ -80,7 +80,7 @@ impl Run<'_> {
     /// Sends the files that the journal knows; says which page is to be asked for, if there is one.
     fn known(&self, files: &UnboundedSender<usize>) -> Result<Option<(usize, Url)>> {
         let plan = held(&self.plan);
-        for index in 0..plan.files.len() {
+        for index in plan.largest_first((0..plan.files.len()).collect()) {
             let _ = files.send(index);
         }
         let Some(last) = plan.pages.last() else {
@@ -103,8 +103,9 @@ impl Run<'_> {
         let index = first + news.index;
         let (taken, known) = {
             let mut plan = held(&self.plan);
-            let taken = plan.take(index, &news.url, &news.page, news.is_last);
+            let mut taken = plan.take(index, &news.url, &news.page, news.is_last);
             plan.check(&self.pull.settings)?;
+            taken.new = plan.largest_first(taken.new);
             (taken, plan.files.len())
         };
         if taken.is_news {

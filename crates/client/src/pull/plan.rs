@@ -1,5 +1,6 @@
 //! Which files a manifest has, over all its pages, and what they are called here: [`Plan`].
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
 use url::Url;
@@ -91,6 +92,18 @@ impl Plan {
             page_folders,
             ..Self::default()
         }
+    }
+
+    /// Files in the order in which they are best fetched: the largest first, so that none of them is left for the end with nothing beside
+    /// it. Those that say neither bytes nor lines come last.
+    pub(super) fn largest_first(&self, mut files: Vec<usize>) -> Vec<usize> {
+        let size = |index: &usize| {
+            self.files
+                .get(*index)
+                .and_then(|file| file.file_size.or(file.count))
+        };
+        files.sort_by_key(|index| Reverse(size(index)));
+        files
     }
 
     /// Takes a page that is new, or that has come again: then its files may have other URLs, and there may be more of them.

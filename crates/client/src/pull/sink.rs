@@ -5,11 +5,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use rustix::fs::{Advice, fadvise};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
@@ -25,6 +27,9 @@ const WRITE_BYTES: usize = 128 << 10;
 
 /// How much of a file is read at once.
 const READ_BYTES: usize = 1 << 20;
+
+/// How much is written before the disk is asked to begin with it.
+const BEGIN_BYTES: u64 = 8 << 20;
 
 /// How much text comes at least between two restart points that are noted.
 const RESTART_BYTES: u64 = 2 << 20;
@@ -75,6 +80,8 @@ pub(super) struct Writer {
     /// How much of the decoder's text is there already.
     skip: u64,
     restart_noted: u64,
+    /// How much of the file the disk has been asked to begin with.
+    disk_begun: u64,
 }
 
 /// What is known of the text so far.
@@ -136,6 +143,7 @@ impl Writer {
         task.text_bytes.store(text.bytes, Ordering::Relaxed);
         Ok(Self {
             out: BufWriter::with_capacity(WRITE_BYTES, file),
+            disk_begun: text.bytes,
             task,
             path,
             text,
@@ -199,7 +207,24 @@ impl Writer {
             .map_err(|why| corrupt(&self.task.name, &why))?;
         self.out
             .write_all(piece)
-            .map_err(|source| Error::disk("writing", &self.path, source))
+            .map_err(|source| Error::disk("writing", &self.path, source))?;
+        self.begin_on_disk();
+        Ok(())
+    }
+
+    /// Has the disk begin with what was written, while more comes: the end of the file, and of the pull, then waits for little.
+    fn begin_on_disk(&mut self) {
+        let bytes = self.text.bytes - self.disk_begun;
+        if let Some(length) = NonZeroU64::new(bytes).filter(|_| bytes >= BEGIN_BYTES) {
+            // No more than advice: a file system that does not take it writes later.
+            let _ = fadvise(
+                self.out.get_ref(),
+                self.disk_begun,
+                Some(length),
+                Advice::DontNeed,
+            );
+            self.disk_begun = self.text.bytes;
+        }
     }
 
     /// Notes where a compressed body can be taken up again; one without a coding can be taken up anywhere.
@@ -240,6 +265,7 @@ impl Writer {
         self.decoder = None;
         self.skip = 0;
         self.restart_noted = 0;
+        self.disk_begun = 0;
         self.task.text_bytes.store(0, Ordering::Relaxed);
         Ok(())
     }
