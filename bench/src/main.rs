@@ -19,7 +19,7 @@ use measure::Measured;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
-/// Measures import and export against limits of this machine.
+/// Measures imports, exports and pulls against limits of this machine.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Folder for populations and stores; some 10 GB for the default sizes. Populations are kept for the next run.

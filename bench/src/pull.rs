@@ -1,6 +1,6 @@
 //! Pulling from a server of ours on loopback, held against plain parallel GETs of the same files.
 //!
-//! The server is a process of its own, so that processor time and memory are the client's alone. Both scenarios begin when the export
+//! The server is a process of its own, so that processor time and memory are the client's alone. All scenarios begin when the export
 //! is done: what is measured is getting its files.
 
 use crate::measure::Measured;
@@ -32,6 +32,8 @@ const POLL_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) enum Way {
     /// Plain GETs, written to files as they come.
     Copy,
+    /// Likewise, and each file is on the disk before it counts, as a pull has it.
+    SyncedCopy,
     /// A pull, with its proofs, its journal and its receipt.
     Pull,
 }
@@ -79,7 +81,8 @@ pub(crate) async fn measured(folders: &Folders, way: Way, dir: &Path, resources:
     let cpu_before = crate::measure::cpu_secs()?;
     let began = Instant::now();
     let (rows, bytes) = match way {
-        Way::Copy => copy(&http, &page, &folders.out).await?,
+        Way::Copy => copy(&http, &page, &folders.out, false).await?,
+        Way::SyncedCopy => copy(&http, &page, &folders.out, true).await?,
         Way::Pull => {
             let pull = Pull {
                 provider,
@@ -138,7 +141,7 @@ async fn finished(provider: &DataProvider, status_url: &Url) -> Result<ManifestP
 }
 
 /// Fetches each file and writes it, five at a time; gives the rows that the manifest tells and the bytes that came.
-async fn copy(http: &Http, page: &ManifestPage, out: &Path) -> Result<(u64, u64)> {
+async fn copy(http: &Http, page: &ManifestPage, out: &Path, syncs: bool) -> Result<(u64, u64)> {
     std::fs::create_dir_all(out)?;
     let files = page.manifest.output.iter().enumerate();
     let copies = files.map(|(number, file)| async move {
@@ -151,6 +154,9 @@ async fn copy(http: &Http, page: &ManifestPage, out: &Path) -> Result<(u64, u64)
             target.write_all(&chunk).await?;
         }
         target.flush().await?;
+        if syncs {
+            target.sync_all().await?;
+        }
         anyhow::Ok((file.count.unwrap_or_default(), bytes))
     });
     let mut copies = futures::stream::iter(copies).buffer_unordered(PARALLEL);

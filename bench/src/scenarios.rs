@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The scenarios that are measured, in an order in which each finds what it needs.
-pub(crate) const MEASURED: [&str; 14] = [
+pub(crate) const MEASURED: [&str; 15] = [
     "limit-import",
     "import",
     "limit-export",
@@ -40,6 +40,7 @@ pub(crate) const MEASURED: [&str; 14] = [
     "cohort",
     "since",
     "copy",
+    "synced-copy",
     "pull",
     "quiet",
     "flood",
@@ -123,6 +124,7 @@ pub(crate) fn run(scenario: &str, dir: &Path, resources: u64) -> Result<Measured
         "cohort" => block_on(cohort(&folders)),
         "since" => block_on(since(&folders)),
         "copy" => block_on(pull::measured(&folders, Way::Copy, dir, resources)),
+        "synced-copy" => block_on(pull::measured(&folders, Way::SyncedCopy, dir, resources)),
         "pull" => block_on(pull::measured(&folders, Way::Pull, dir, resources)),
         "loop" => block_on(whole_loop::measured(&folders, dir, resources)),
         "quiet" => block_on(flood::measured(false)),

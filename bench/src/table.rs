@@ -166,6 +166,12 @@ fn verdicts_on_pulls(small: &Figures) -> Vec<Verdict> {
             true,
         ),
         (
+            "likewise, of GETs whose files are synced",
+            ratio(small.text_rate("pull"), small.text_rate("synced-copy")),
+            0.80,
+            true,
+        ),
+        (
             "peak memory of a pull, in MiB",
             small.of("pull").peak_bytes as f64 / f64::from(1 << 20),
             256.0,
