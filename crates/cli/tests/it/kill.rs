@@ -265,7 +265,7 @@ impl Kills {
 }
 
 /// Waits for the process to end, until the deadline; without one it must end.
-fn wait_until(child: &mut Child, deadline: Option<Instant>) -> Option<ExitStatus> {
+pub(crate) fn wait_until(child: &mut Child, deadline: Option<Instant>) -> Option<ExitStatus> {
     let began = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::http::get;
+use crate::kill::wait_until;
 use crate::sample::{run, start, succeed};
 use crate::served::Served;
 
@@ -99,12 +100,11 @@ impl Place {
     fn killed_round(&self, policy: &str, after: Duration) -> bool {
         let line = self.line(policy);
         let mut child = start(&line.iter().map(String::as_str).collect::<Vec<_>>());
-        let began = std::time::Instant::now();
-        while began.elapsed() < after && child.try_wait().unwrap().is_none() {
-            std::thread::sleep(crate::http::LOOK);
+        if wait_until(&mut child, Some(Instant::now() + after)).is_some() {
+            return false;
         }
         // It may have ended in this moment.
-        let _ = child.kill();
+        child.kill().unwrap();
         child.wait().unwrap().signal() == Some(9)
     }
 
