@@ -310,7 +310,7 @@ fn a_pull_has_its_folder_alone_and_ctrl_c_ends_it_and_says_how_it_goes_on() {
 }
 
 /// Ends the server; its store and the copy are the same by their exports.
-fn assert_copied(place: &mut Place) {
+pub(crate) fn assert_copied(place: &mut Place) {
     place.end("-TERM");
     for (data, out) in [("store", "of-source"), ("copy", "of-copy")] {
         succeed(&["export", "--data", &place.at(data), "--out", &place.at(out)]);

@@ -5,8 +5,8 @@ use std::process::Stdio;
 
 use crate::client::{Place, stderr};
 use crate::http::{ByHand, answer, eventually};
-use crate::pull::population;
-use crate::sample::{assert_same, ended, exported, fhirhose, signal, succeed, text};
+use crate::pull::{assert_copied, population};
+use crate::sample::{ended, fhirhose, signal, succeed, text};
 
 #[test]
 fn a_pull_into_a_store_stops_while_it_loads_and_goes_on_later() {
@@ -31,12 +31,7 @@ fn a_pull_into_a_store_stops_while_it_loads_and_goes_on_later() {
     );
     succeed(&line);
     assert!(!place.path("copy/pull").exists(), "nothing is left behind");
-    place.end("-TERM");
-    for (data, out) in [("store", "of-source"), ("copy", "of-copy")] {
-        succeed(&["export", "--data", &place.at(data), "--out", &place.at(out)]);
-    }
-    let (source, copy) = (place.path("of-source"), place.path("of-copy"));
-    assert_same(&exported(&source), &exported(&copy), "the copy");
+    assert_copied(&mut place);
 }
 
 #[test]
