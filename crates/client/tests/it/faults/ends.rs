@@ -143,11 +143,13 @@ async fn files_that_always_fail_do_not_hold_the_others_back() {
     pull.provider = pull.provider.with_clock(std::sync::Arc::new(Stopped));
     let others = case.ehr.files().len() - 1;
     let heard = Heard::of(others);
-    tokio::select! {
-        ended = pull.run(&heard) => panic!("the first file is still waited for: {ended:?}"),
-        () = heard.all.notified() => {}
-        () = tokio::time::sleep(Duration::from_secs(20)) => panic!("the others wait with it"),
-    }
+    let others_done = tokio::time::timeout(Duration::from_secs(20), async {
+        tokio::select! {
+            ended = pull.run(&heard) => panic!("the first file is still waited for: {ended:?}"),
+            () = heard.all.notified() => {}
+        }
+    });
+    assert!(others_done.await.is_ok(), "the others wait with it");
 }
 
 /// Time that stands: who waits, waits for ever.
