@@ -151,6 +151,12 @@ impl Case {
         self.ehr.asked_at(place)
     }
 
+    /// Which files were asked for, one after another.
+    pub(crate) fn files_asked(&self) -> Vec<usize> {
+        let asked = self.asked(Place::AnyFile);
+        asked.iter().filter_map(Asked::file).collect()
+    }
+
     /// What was answered for a file: status, and where the request began.
     pub(crate) fn fetches(&self, index: usize) -> Vec<(u16, Option<u64>)> {
         let asked = self.asked(Place::File(index));

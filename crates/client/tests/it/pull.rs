@@ -9,8 +9,8 @@ use fhirhose_auth::{Algorithm, SigningKey};
 use fhirhose_client::pull::{PullEvent, Quiet, Watch};
 use fhirhose_client::receipt::{Proof, ProveSettings, PulledFolder, Sealed, Standing};
 use fhirhose_client::testing::{
-    Asked, Counts, Cut, EntityTag, Fault, FileCoding, FileHost, ManifestShape, Manner, Pages, Place,
-    RetryAfter, SourceFile, Strike, Words,
+    Counts, Cut, EntityTag, Fault, FileCoding, FileHost, ManifestShape, Manner, Pages, Place, RetryAfter,
+    SourceFile, Strike, Words,
 };
 use fhirhose_client::{ErrorKind, SystemClock};
 use serde_json::{Value, json};
@@ -565,11 +565,7 @@ async fn a_server_that_asks_to_wait_is_left_alone_by_all_downloads() {
     let report = pull.run(&Quiet).await.unwrap();
     case.assert_whole(&report);
     assert!(report.ms >= 2_000, "{}", report.ms);
-    let files: Vec<_> = case
-        .asked(Place::AnyFile)
-        .iter()
-        .filter_map(Asked::file)
-        .collect();
+    let files = case.files_asked();
     let again = files.iter().rposition(|file| *file == 0).unwrap();
     assert!(again > 0 && again < 20, "the others did not wait: {files:?}");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fhirhose_client::pull::Quiet;
-use fhirhose_client::testing::{Asked, Cut, Fault, Manner, Place, RetryAfter, Strike, Words};
+use fhirhose_client::testing::{Cut, Fault, Manner, Place, RetryAfter, Strike, Words};
 use fhirhose_client::{Clock, ErrorKind};
 
 use super::{Case, tokens};
@@ -203,11 +203,7 @@ async fn as_many_files_are_fetched_at_a_time_as_the_settings_and_the_servers_qui
         case.settings.parallel_downloads = wanted;
         case.quirks.parallel_downloads_max = most;
         case.whole().await;
-        let files: Vec<_> = case
-            .asked(Place::AnyFile)
-            .iter()
-            .filter_map(Asked::file)
-            .collect();
+        let files = case.files_asked();
         let again = files.iter().rposition(|file| *file == 0).unwrap();
         assert!(again > 0, "{files:?}");
         assert_eq!(
