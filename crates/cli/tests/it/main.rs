@@ -13,6 +13,7 @@ mod commands;
 mod doctor;
 mod export;
 mod faulty;
+mod gate;
 mod http;
 mod jobs;
 mod kill;

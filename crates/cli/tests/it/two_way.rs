@@ -1,33 +1,42 @@
 //! Two servers kept in step in both directions by the real binary, which is killed on the way; then compared and repaired.
 
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::http::get;
-use crate::kill::wait_until;
+use crate::gate::{Gate, Hold, Sought};
+use crate::http::{Request, free_port, get};
 use crate::sample::{run, start, succeed};
 use crate::served::Served;
 
-/// A server that runs as long as the value lives.
+/// A server that runs as long as the value lives; a sync comes to it through a gate.
 struct Server {
     served: Served,
+    gate: Gate,
     _data: tempfile::TempDir,
 }
 
 impl Server {
     fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let gate = Gate::before(port);
+        // A test asks for more exports a minute than one client may.
+        let more = [
+            "--base-url",
+            &gate.base(),
+            "--kick-offs-per-minute-max",
+            "1000000",
+        ];
         Self {
-            served: Served::start(&data.path().join("store"), &[]),
+            served: Served::start_at(port, &data.path().join("store"), &more),
+            gate,
             _data: data,
         }
     }
 
     fn base(&self) -> String {
-        self.served.base()
+        self.gate.base()
     }
 
     fn put(&self, name: &str, text: &str) {
@@ -43,7 +52,7 @@ impl Server {
     }
 
     fn language(&self, name: &str) -> Option<String> {
-        let (status, body) = get(&format!("{}/{name}", self.base()));
+        let (status, body) = get(&format!("{}/{name}", self.served.base()));
         let resource: Value = serde_json::from_str(&body).ok()?;
         (status == 200).then(|| resource["language"].as_str().unwrap().to_owned())
     }
@@ -96,16 +105,12 @@ impl Place {
         )
     }
 
-    /// A round that is killed after this time, unless it is done; whether it was.
-    fn killed_round(&self, policy: &str, after: Duration) -> bool {
-        let line = self.line(policy);
-        let mut child = start(&line.iter().map(String::as_str).collect::<Vec<_>>());
-        if wait_until(&mut child, Some(Instant::now() + after)).is_some() {
-            return false;
-        }
-        // It may have ended in this moment.
-        child.kill().unwrap();
-        child.wait().unwrap().signal() == Some(9)
+    /// A round that is killed at a request of it to a side.
+    fn killed_round(&self, side: &Server, (what, sought): Spot, hold: Hold) {
+        let line = self.line("newest");
+        let begin = || start(&line.iter().map(String::as_str).collect::<Vec<_>>());
+        side.gate
+            .killed_at(&format!("{what}, {hold:?}"), (sought, hold), begin);
     }
 
     fn reconcile(&self, more: &[&str]) -> (i32, Value) {
@@ -121,58 +126,84 @@ impl Place {
     }
 }
 
+/// A request of a round, by its name.
+type Spot = (&'static str, Sought);
+
+const KICK_OFF: Spot = ("the kick-off", |request| {
+    request.target().contains("/$export") && !request.target().contains("/$export-")
+});
+const POLL: Spot = ("a poll", |request| {
+    request.method() == "GET" && request.target().contains("/$export-status/")
+});
+const FILE: Spot = ("a file", |request| request.target().contains("/$export-file/"));
+const END: Spot = ("the end of an export", |request| request.method() == "DELETE");
+const WRITE: Spot = ("a write", |request| has_entry(request, "PUT"));
+const DELETION: Spot = ("a deletion", |request| has_entry(request, "DELETE"));
+
+/// Whether it is a batch with such an entry.
+fn has_entry(request: &Request, method: &str) -> bool {
+    let method = format!("\"method\":\"{method}\"");
+    String::from_utf8_lossy(&request.body).contains(&method)
+}
+
+/// Edits on both sides, some of them of the same.
+fn edit(place: &Place, round: usize) {
+    for at in 0..8 {
+        let name = format!("Patient/p{}", (round * 5 + at) % 17);
+        let side = if (round + at).is_multiple_of(3) {
+            &place.target
+        } else {
+            &place.source
+        };
+        match (round + at) % 7 == 6 && side.language(&name).is_some() {
+            true => side.delete(&name),
+            false => side.put(&name, &format!("edit-{round}-{at}")),
+        }
+    }
+    place.source.put("Basic/both", &format!("source-{round}"));
+    place.target.put("Basic/both", &format!("target-{round}"));
+}
+
 #[test]
 fn edits_on_both_servers_go_over_though_rounds_are_killed_and_both_end_equal() {
     let place = Place::new();
-    place.source.put("Basic/first", "text");
-    let began = Instant::now();
-    place.round("newest");
-    let (span, mut killed) = (began.elapsed(), 0);
-    for round in 0..6_u32 {
-        for at in 0..8 {
-            let name = format!("Patient/p{}", (round * 5 + at) % 17);
-            let side = if (round + at) % 3 == 0 {
-                &place.target
-            } else {
-                &place.source
-            };
-            match (round + at) % 7 == 6 && side.language(&name).is_some() {
-                true => side.delete(&name),
-                false => side.put(&name, &format!("edit-{round}-{at}")),
-            }
+    let (source, target) = (&place.source, &place.target);
+    let mut rounds = 0;
+    // In the order of a round: one that is begun again goes on behind what was done.
+    for (one, other, hold) in [(source, target, Hold::Asked), (target, source, Hold::Answered)] {
+        one.put("Basic/deleted", "text");
+        place.round("newest");
+        one.delete("Basic/deleted");
+        let spots = [KICK_OFF, POLL, FILE].map(|spot| (one, spot));
+        let writes = [(source, WRITE), (target, WRITE), (other, DELETION)];
+        for (side, spot) in spots.into_iter().chain([(one, END)]).chain(writes) {
+            edit(&place, rounds);
+            place.killed_round(side, spot, hold);
+            rounds += 1;
         }
-        place.source.put("Basic/both", &format!("source-{round}"));
-        place.target.put("Basic/both", &format!("target-{round}"));
-        // From one in which hardly anything is done to one that may end before.
-        killed += usize::from(place.killed_round("newest", span * (round + 1) / 6));
+        // What it began before the last edits.
+        place.round("newest");
     }
-    assert!(killed > 0, "rounds were killed");
     place.round("newest");
     let (code, report) = place.round("newest");
+    let nothing = json!({"source": 0, "target": 0});
     assert_eq!(
         (code, &report["written"], &report["deleted"]),
-        (
-            0,
-            &json!({"source": 0, "target": 0}),
-            &json!({"source": 0, "target": 0})
-        )
+        (0, &nothing, &nothing)
     );
     for at in 0..17 {
         let name = format!("Patient/p{at}");
-        assert_eq!(
-            place.source.language(&name),
-            place.target.language(&name),
-            "{name}"
-        );
+        assert_eq!(source.language(&name), target.language(&name), "{name}");
     }
+    let last = rounds - 1;
     assert_eq!(
-        place.source.language("Basic/both").as_deref(),
-        Some("target-5"),
+        source.language("Basic/both"),
+        Some(format!("target-{last}")),
         "the later one"
     );
     let conflicts = std::fs::read_to_string(place.state().join("conflicts.ndjson")).unwrap();
     assert!(
-        conflicts.contains("source-5"),
+        conflicts.contains(&format!("source-{last}")),
         "what was overwritten is in the report"
     );
     let (code, report) = place.reconcile(&[]);
