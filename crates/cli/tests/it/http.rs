@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Child;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -36,10 +37,18 @@ fn look_every<T>(pause: Duration, what: &str, mut look: impl FnMut() -> Option<T
     }
 }
 
-/// A port that was free a moment ago; the server keeps it through its restarts.
+/// A port that is free, for a server that keeps it through its restarts. While nobody listens there, nobody else gets it: it is below
+/// those that systems give to whoever asks for any, and each call gives another.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    const FIRST: usize = 20_000;
+    const PORTS: usize = 12_000;
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    // Tests that run beside these are in other processes, and begin elsewhere.
+    let first = std::process::id() as usize * 101;
+    let asked = || ASKED.fetch_add(1, Ordering::Relaxed);
+    let mut ports = (0..PORTS).map(|_| FIRST + (first + asked()) % PORTS);
+    let is_free = |port: &usize| TcpListener::bind(("127.0.0.1", *port as u16)).is_ok();
+    ports.find(is_free).expect("a port is free") as u16
 }
 
 /// Waits until a server answers that was just started.
