@@ -19,7 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 /// Small files: many are whole when a kill comes.
@@ -27,6 +28,9 @@ const FILE_BYTES_MAX: &str = "2000000";
 
 /// Of each type of the sample, this much is enough for the slow server.
 const TYPE_BYTES_MAX: usize = 600_000;
+
+/// Of a file that a pull is killed within, this much is sent: more than the test waits for, less than the file has even compressed.
+const SENT_BYTES: u64 = 3_500_000;
 
 /// About as long as a pull from the slow server takes.
 const SLOW_SPAN: Duration = Duration::from_secs(3);
@@ -109,11 +113,10 @@ fn cl_10_a_large_file_goes_on_by_range_after_a_kill() {
         let ehr = Ehr::start(EhrSettings {
             files: vec![patients(8_000)],
             manner: Manner {
-                slow_bodies: Some(slow(50_000)),
                 coding,
                 ..Manner::default()
             },
-            script: Vec::new(),
+            script: vec![Strike::once(Place::File(0), Fault::Cut(Cut::Silence(SENT_BYTES)))],
         });
         let pulled = Pulled::new(place.path().join("out"));
         pulled.killed_behind(part_bytes, &ehr.base());
@@ -135,8 +138,8 @@ fn cl_10_a_large_compressed_file_of_our_server_goes_on_by_range_after_a_kill() {
     std::fs::write(&population, patients(8_000).text).unwrap();
     succeed(&["load", "--data", text(&data), text(&population)]);
     let port = free_port();
-    let (slow_port, asked) = slow_way(port);
-    let base = format!("http://127.0.0.1:{slow_port}/fhir");
+    let (way, asked) = stopped_way(port);
+    let base = format!("http://127.0.0.1:{way}/fhir");
     let _served = Served::start_at(port, &data, &["--base-url", &base]);
     let pulled = Pulled::new(place.path().join("killed"));
     pulled.killed_behind(3 << 20, &base);
@@ -157,23 +160,33 @@ fn cl_10_a_large_compressed_file_of_our_server_goes_on_by_range_after_a_kill() {
     pulled.assert_equal(&calm.files());
 }
 
-/// A port that passes on what comes to another port and what is answered, the answers slowly; and all that was sent there.
-fn slow_way(to: u16) -> (u16, Arc<Mutex<Vec<u8>>>) {
+/// A port that passes on what comes to another port and what is answered, and all that was sent there. The first long answer stops
+/// after [`SENT_BYTES`], until its client is gone.
+fn stopped_way(to: u16) -> (u16, Arc<Mutex<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let sent = Arc::new(Mutex::new(Vec::new()));
-    let kept = Arc::clone(&sent);
+    let (kept, is_stopped) = (Arc::clone(&sent), Arc::new(AtomicBool::new(false)));
     std::thread::spawn(move || {
         for client in listener.incoming() {
-            let (client, kept) = (client.unwrap(), Arc::clone(&kept));
+            let (client, kept, is_stopped) = (client.unwrap(), Arc::clone(&kept), Arc::clone(&is_stopped));
             let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else {
                 continue;
             };
             let (client_too, server_too) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            let (stays, gone) = mpsc::channel::<()>();
             pass(client, server, move |sent| {
+                // Dropped with this when the client is gone.
+                let _ = &stays;
                 kept.lock().unwrap().extend_from_slice(sent);
             });
-            pass(server_too, client_too, |_| std::thread::sleep(slow(1).pause));
+            let mut answered = 0;
+            pass(server_too, client_too, move |sent| {
+                answered += sent.len() as u64;
+                if answered > SENT_BYTES && !is_stopped.swap(true, Ordering::Relaxed) {
+                    let _ = gone.recv();
+                }
+            });
         }
     });
     (port, sent)
@@ -361,7 +374,10 @@ impl Pulled {
 /// Sends slowly, and breaks off now and then.
 fn slow_server(files: Vec<SourceFile>) -> Ehr {
     let manner = Manner {
-        slow_bodies: Some(slow(20_000)),
+        slow_bodies: Some(SlowBodies {
+            bytes: 20_000,
+            pause: Duration::from_millis(20),
+        }),
         entity_tag: EntityTag::Strong,
         ..Manner::default()
     };
@@ -371,12 +387,6 @@ fn slow_server(files: Vec<SourceFile>) -> Ehr {
         manner,
         script,
     })
-}
-
-/// So many bytes, then a pause.
-fn slow(bytes: usize) -> SlowBodies {
-    let pause = Duration::from_millis(20);
-    SlowBodies { bytes, pause }
 }
 
 /// Our own server with the sample.
