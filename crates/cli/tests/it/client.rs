@@ -3,6 +3,7 @@
 use crate::http::free_port;
 use crate::sample::{fhirhose, run, succeed};
 use crate::served::Served;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ impl Place {
     }
 
     /// Ends the server by a signal and waits for it.
-    pub(crate) fn end(&mut self, signal: &str) {
+    pub(crate) fn end(&mut self, signal: Signal) {
         self.server.take().unwrap().end(signal);
     }
 
@@ -114,7 +115,7 @@ fn clients_are_registered_alike_in_a_free_folder_and_by_a_running_server() {
     let by_server = place.client_json(&["list"]);
     assert_eq!(ids(&by_server), [id, "in-folder"]);
     assert_eq!(place.client_json(&["show", id])["scope"], added["scope"]);
-    place.end("-TERM");
+    place.end(Signal::TERM);
     let in_folder = place.client_json(&["list"]);
     assert_eq!(ids(&in_folder), [id, "in-folder"]);
     for name in ["client_id", "scope", "jwks", "created", "limits"] {

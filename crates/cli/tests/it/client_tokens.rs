@@ -3,6 +3,7 @@
 use crate::client::{Place, mode, stderr};
 use crate::http::exchange;
 use crate::sample::run;
+use rustix::process::Signal;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
 impl Place {
@@ -118,7 +119,7 @@ fn the_operator_needs_no_token_over_the_socket_and_one_over_the_network() {
     let by_token = jobs(&place, &["--server", &url, "--token-file", &place.at("token")]);
     assert!(by_token.status.success(), "{}", stderr(&by_token));
     // A crash leaves the socket; the next server replaces it, and takes it along when it ends as it should.
-    place.end("-KILL");
+    place.end(Signal::KILL);
     assert!(
         std::fs::symlink_metadata(&socket)
             .unwrap()
@@ -133,6 +134,6 @@ fn the_operator_needs_no_token_over_the_socket_and_one_over_the_network() {
     );
     place.serve(&["--auth", "smart"]);
     assert!(jobs(&place, &[]).status.success());
-    place.end("-TERM");
+    place.end(Signal::TERM);
     assert!(!socket.exists());
 }

@@ -2,10 +2,12 @@
 
 use crate::client::{Place, stderr};
 use crate::http::{ByHand, answer, eventually};
-use crate::sample::{assert_same, ended, exported, fhirhose, run, signal, start, succeed, text};
+use crate::sample::{assert_same, exported, fhirhose, run, signal, start, succeed, text};
 use fhirhose_auth::SigningKey;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
@@ -50,7 +52,7 @@ fn a_pull_has_what_an_export_has_and_run_again_says_so_cl_10_cl_13() {
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
     let mut files = manifest["output"].as_array().unwrap().iter();
     assert!(files.any(|file| file["url"] == "1.Patient.ndjson"), "{manifest}");
-    place.end("-TERM");
+    place.end(Signal::TERM);
     let again = succeed(&["pull", &base(&place), "--out", &pulled]);
     assert!(stderr(&again).contains("already"), "{}", stderr(&again));
     let other = run(&["pull", &base(&place), "--out", &pulled, "--type", "Patient"]);
@@ -296,22 +298,26 @@ fn a_pull_has_its_folder_alone_and_ctrl_c_ends_it_and_says_how_it_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let (base, out) = (server.base(), folder.path().join("out"));
     let line = ["pull", &base, "--out", text(&out), "--quirks", "standard"];
-    let child = start(&line);
+    let mut child = start(&line);
     eventually("a poll", || (server.asked("GET /status") > 0).then_some(()));
+    let said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut said = said.map(Result::unwrap);
+    assert!(
+        said.any(|line| line.contains("waiting: 3 %")),
+        "it says that it waits"
+    );
     let second = run(&line);
     assert_eq!(second.status.code(), Some(4), "{}", stderr(&second));
     assert!(stderr(&second).contains("wait for the other process"));
-    signal(&child, "-INT");
-    let output = ended(child);
-    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-    let told = stderr(&output);
-    assert!(told.contains("waiting: 3 %"), "{told}");
+    signal(&child, Signal::INT);
+    let told = said.collect::<Vec<_>>().join("\n");
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{told}");
     assert!(told.contains("the same command again"), "{told}");
 }
 
 /// Ends the server; its store and the copy are the same by their exports.
 pub(crate) fn assert_copied(place: &mut Place) {
-    place.end("-TERM");
+    place.end(Signal::TERM);
     for (data, out) in [("store", "of-source"), ("copy", "of-copy")] {
         succeed(&["export", "--data", &place.at(data), "--out", &place.at(out)]);
     }

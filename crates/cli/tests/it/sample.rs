@@ -1,6 +1,7 @@
 //! The sample data, the binary, and how exports are compared.
 
 use crate::http::eventually;
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -53,11 +54,9 @@ pub(crate) fn start(arguments: &[&str]) -> Child {
         .expect("the binary starts")
 }
 
-/// Sends a signal, such as `-TERM`.
-pub(crate) fn signal(child: &Child, signal: &str) {
-    let id = child.id().to_string();
-    let sent = Command::new("kill").args([signal, &id]).status();
-    assert!(sent.unwrap().success());
+/// Sends a signal at once.
+pub(crate) fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
 }
 
 /// Waits for a process that is to end, and gives what it said. For one that says little: nobody empties its pipes before.

@@ -2,6 +2,7 @@
 
 use crate::http::{exchange, free_port, wait_for_health};
 use crate::sample::{fhirhose, signal, text};
+use rustix::process::Signal;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -47,8 +48,8 @@ impl Served {
         answer.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
-    /// Ends it by a signal, such as `-TERM`, and waits for it.
-    pub(crate) fn end(mut self, by: &str) {
+    /// Ends it by a signal and waits for it.
+    pub(crate) fn end(mut self, by: Signal) {
         signal(&self.child, by);
         self.child.wait().unwrap();
     }

@@ -1,5 +1,6 @@
 //! Ctrl-C and SIGTERM end a command wherever it is, and leave nothing lying that nobody wants.
 
+use rustix::process::Signal;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
@@ -21,7 +22,7 @@ fn a_pull_into_a_store_stops_while_it_loads_and_goes_on_later() {
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
     let is_loading = |line: String| line.contains("taking the files into the store");
     assert!(said.any(|line| is_loading(line.unwrap())), "it never loads");
-    signal(&child, "-TERM");
+    signal(&child, Signal::TERM);
     let rest: Vec<String> = said.map(Result::unwrap).collect();
     assert_eq!(child.wait().unwrap().code(), Some(1), "{rest:?}");
     assert!(
@@ -59,7 +60,7 @@ fn a_comparison_that_is_stopped_leaves_no_copy_of_a_server() {
     eventually("a poll", || (server.asked("GET /status") > 0).then_some(()));
     let fetched = || std::fs::read_dir(at("temporary")).unwrap().count();
     assert_eq!(fetched(), 1, "it is fetched there");
-    signal(&child, "-INT");
+    signal(&child, Signal::INT);
     let output = ended(child);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     assert!(stderr(&output).contains("interrupted; "), "{}", stderr(&output));

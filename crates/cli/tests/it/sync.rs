@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use fhirhose_fhir::content_hash::{Ignoring, content_hash};
+use rustix::process::Signal;
 
 use crate::http::{eventually, free_port, get};
 use crate::sample::{ended, run, signal, start, succeed, text};
@@ -355,7 +356,7 @@ fn a_sync_by_a_schedule_answers_with_metrics_and_ends_at_sigterm() {
     let success = metric(&told, "last_success_timestamp_seconds");
     assert!((before - 1.0..=secs()).contains(&success), "{success}");
     assert_eq!(get(&format!("http://{address}/fhir")).0, 404);
-    signal(&child, "-TERM");
+    signal(&child, Signal::TERM);
     let output = ended(child);
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
