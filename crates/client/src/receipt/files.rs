@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Component, Path};
 
+use super::attachments::ATTACHMENTS;
 use crate::pull::FileKind;
 use crate::{Error, Result};
 
@@ -88,7 +89,7 @@ pub(super) fn is_within(name: &str) -> bool {
             .all(|part| matches!(part, Component::Normal(_)))
 }
 
-/// Lists what lies in a folder and the folders that pulls make in it, sorted as people count; hidden files are left out.
+/// Lists what lies in a folder and the folders that pulls make in it, sorted as people count; hidden files and `attachments/` are left out.
 pub(super) fn list(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     list_within(folder, "", &mut names).map_err(|source| Error::disk("listing", folder, source))?;
@@ -109,7 +110,7 @@ fn list_within(folder: &Path, prefix: &str, names: &mut Vec<String>) -> io::Resu
         let name_within = format!("{prefix}{name}");
         if !path.is_dir() {
             names.push(name_within);
-        } else if !entry.file_type()?.is_symlink() {
+        } else if name_within != ATTACHMENTS && !entry.file_type()?.is_symlink() {
             list_within(&path, &format!("{name_within}/"), names)?;
         }
     }
@@ -137,6 +138,12 @@ pub fn is_ndjson(name: &str) -> bool {
         .or(file.strip_suffix(".zst"))
         .unwrap_or(file);
     plain.ends_with(".ndjson") && !is_log(plain)
+}
+
+/// Whether a file's path in a folder is that of one of resources: attachments may have any name.
+pub(super) fn is_of_resources(name: &str) -> bool {
+    let mut folders = name.split('/').rev().skip(1);
+    is_ndjson(name) && !folders.any(|folder| folder == ATTACHMENTS)
 }
 
 /// Whether this is a log of a pull, rotated ones too.

@@ -160,13 +160,13 @@ impl PulledFolder {
         let mut entries = self.entries();
         let mut found = Vec::new();
         for name in files::list(&self.path)? {
-            if files::is_ndjson(&name) {
+            if files::is_of_resources(&name) {
                 let entry = entries.remove(name.as_str());
                 found.push(FolderFile::named(name).told(entry));
             }
         }
         for (name, entry) in entries {
-            if files::is_within(name) && files::is_ndjson(name) {
+            if files::is_within(name) && files::is_of_resources(name) {
                 found.push(FolderFile::named(name.to_owned()).told(Some(entry)));
             }
         }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Serialize;
 
+use super::attachments::{ATTACHMENTS_LIST, Attachments};
 use super::files::{self, FolderFile};
 use super::folder::{LISTS, MANIFEST, PulledFolder};
 use super::scan::{Look, Scanned, scan};
@@ -21,16 +22,19 @@ pub struct ProveSettings {
     pub jobs: NonZeroUsize,
     /// Whether each line must be a JSON resource of the file's type. Without a receipt it must in any case.
     pub deep: bool,
+    /// Whether `attachments/` is proved, and whether what the lines link to is there.
+    pub attachments: bool,
     /// Thumbprints (RFC 7638, SHA-256), one of which the key of the signature must have; none are asked for where it is empty.
     pub signers: Vec<String>,
 }
 
 impl Default for ProveSettings {
-    /// As many files as there are cores, not deep, any signer.
+    /// As many files as there are cores, not deep, with the attachments, any signer.
     fn default() -> Self {
         Self {
             jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             deep: false,
+            attachments: true,
             signers: Vec::new(),
         }
     }
@@ -69,7 +73,7 @@ pub struct Damage {
 pub struct Extra {
     /// The file's path in the folder.
     pub file: String,
-    /// Whether readers of the folder would take it for data: then the folder is not whole.
+    /// Whether readers of the folder would take it for data, or it lies among the attachments of the receipt: then the folder is not whole.
     pub is_data: bool,
 }
 
@@ -85,7 +89,11 @@ pub struct Proof {
     pub lines: u64,
     /// Their bytes on disk.
     pub bytes: u64,
-    /// What is wrong, in the order of the manifest.
+    /// Attachments that were read.
+    pub attachments: u64,
+    /// Their bytes.
+    pub attachment_bytes: u64,
+    /// What is wrong, in the order of the manifest, with the attachments last.
     pub damages: Vec<Damage>,
     /// Files that nobody has named.
     pub extra: Vec<Extra>,
@@ -102,7 +110,8 @@ impl PulledFolder {
     /// Reads every file and holds it to what is written of it; `heard` is told of bytes as they are read, from several threads.
     ///
     /// With a receipt: the seal of the manifest, and of each file length, SHA-256, lines, first and last id. Without one: that each line is
-    /// a resource of the file's type, and the counts of the manifest by type. For a blocking thread.
+    /// a resource of the file's type, and the counts of the manifest by type. In a folder with attachments each link to one must lead
+    /// somewhere. For a blocking thread.
     ///
     /// # Errors
     /// [`ErrorKind::Disk`](crate::ErrorKind::Disk) if something cannot be read; what is not there or not right is in the [`Proof`].
@@ -112,13 +121,25 @@ impl PulledFolder {
             files: 0,
             lines: 0,
             bytes: 0,
+            attachments: 0,
+            attachment_bytes: 0,
             damages: Vec::new(),
             extra: Vec::new(),
         };
         self.check_seal(settings, &mut proof);
         let is_deep = settings.deep || self.receipt().is_none();
         let mut counted: BTreeMap<(FileKind, Option<String>), u64> = BTreeMap::new();
-        let readings = read_all(self, settings.jobs, is_deep, heard);
+        let attachments = match settings.attachments {
+            true => Some(Attachments::find(self.path())?),
+            false => None,
+        };
+        let reader = Reader {
+            folder: self,
+            is_deep,
+            links: attachments.as_ref().filter(|there| self.has_attachments(there)),
+            heard,
+        };
+        let readings = reader.read_all(settings.jobs);
         for (file, reading) in self.files().iter().zip(readings) {
             let Some(scanned) = reading? else {
                 proof.damage(&file.name, None, "is not there");
@@ -136,6 +157,9 @@ impl PulledFolder {
         }
         if self.receipt().is_none() {
             self.check_counts(&counted, &mut proof);
+        }
+        if let Some(attachments) = &attachments {
+            self.prove_attachments(attachments, settings.jobs, heard, &mut proof)?;
         }
         self.find_extra(&mut proof)?;
         Ok(proof)
@@ -207,12 +231,26 @@ impl PulledFolder {
         }
     }
 
+    /// Whether links to attachments are to lead somewhere here: the lines may have come from another folder, which had them.
+    fn has_attachments(&self, there: &Attachments) -> bool {
+        match self.receipt() {
+            Some(receipt) => receipt.attachments.is_some(),
+            None => !there.names.is_empty(),
+        }
+    }
+
     fn find_extra(&self, proof: &mut Proof) -> Result<()> {
         let named: BTreeSet<&str> = self.files().iter().map(|file| file.name.as_str()).collect();
+        let has_list = self
+            .receipt()
+            .is_some_and(|receipt| receipt.attachments.is_some());
         for file in files::list(self.path())? {
-            let is_known = file == MANIFEST || file.ends_with("/manifest.json") || files::is_log(&file);
+            let is_known = file == MANIFEST
+                || has_list && file == ATTACHMENTS_LIST
+                || file.ends_with("/manifest.json")
+                || files::is_log(&file);
             if !is_known && !named.contains(file.as_str()) {
-                let is_data = files::is_ndjson(&file) && !file.starts_with("attachments/");
+                let is_data = files::is_of_resources(&file);
                 proof.extra.push(Extra { file, is_data });
             }
         }
@@ -221,7 +259,7 @@ impl PulledFolder {
 }
 
 impl Proof {
-    fn damage(&mut self, file: &str, line: Option<u64>, why: &str) {
+    pub(super) fn damage(&mut self, file: &str, line: Option<u64>, why: &str) {
         self.damages.push(Damage {
             file: file.to_owned(),
             line,
@@ -230,64 +268,65 @@ impl Proof {
     }
 }
 
-/// Reads the files, several at a time; `None` for one that is not there.
-fn read_all(
-    folder: &PulledFolder,
-    jobs: NonZeroUsize,
+/// How the files are read.
+struct Reader<'a> {
+    folder: &'a PulledFolder,
     is_deep: bool,
-    heard: &(dyn Fn(u64) + Sync),
-) -> Vec<Result<Option<Scanned>>> {
-    let files = folder.files();
-    let next = AtomicUsize::new(0);
-    let readings = Mutex::new(Vec::with_capacity(files.len()));
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.get().min(files.len()) {
-            scope.spawn(|| {
-                while let Some((number, file)) = next_file(files, &next) {
-                    let reading = read_one(folder, file, is_deep, heard);
-                    let mut readings = readings.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    readings.push((number, reading));
-                }
-            });
+    /// What the lines may link to, if that is looked at.
+    links: Option<&'a Attachments>,
+    heard: &'a (dyn Fn(u64) + Sync),
+}
+
+impl Reader<'_> {
+    /// Reads the files, several at a time; `None` for one that is not there.
+    fn read_all(&self, jobs: NonZeroUsize) -> Vec<Result<Option<Scanned>>> {
+        let files = self.folder.files();
+        let next = AtomicUsize::new(0);
+        let readings = Mutex::new(Vec::with_capacity(files.len()));
+        std::thread::scope(|scope| {
+            for _ in 0..jobs.get().min(files.len()) {
+                scope.spawn(|| {
+                    while let Some((number, file)) = next_file(files, &next) {
+                        let reading = self.read_one(file);
+                        let mut readings = readings.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                        readings.push((number, reading));
+                    }
+                });
+            }
+        });
+        let mut readings = readings
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        readings.sort_by_key(|(number, _)| *number);
+        readings.into_iter().map(|(_, reading)| reading).collect()
+    }
+
+    fn read_one(&self, file: &FolderFile) -> Result<Option<Scanned>> {
+        let path = self.folder.path().join(&file.name);
+        let expected = file.resource_type.as_deref();
+        let look = match self.is_deep {
+            true => Look::Each(expected),
+            false => Look::Ends,
+        };
+        let failed = |source: std::io::Error| Error::disk("reading", &path, source);
+        let mut scanned = match scan(&path, look, self.links, self.heard) {
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(failed(source)),
+            Ok(scanned) => scanned,
+        };
+        if !self.is_deep && judge(file, &scanned).is_some() {
+            // The place of the damage, where it broke a line.
+            scanned.bad_line = scan(&path, Look::Each(expected), None, &|_| ())
+                .map_err(failed)?
+                .bad_line;
         }
-    });
-    let mut readings = readings
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    readings.sort_by_key(|(number, _)| *number);
-    readings.into_iter().map(|(_, reading)| reading).collect()
+        Ok(Some(scanned))
+    }
 }
 
 fn next_file<'f>(files: &'f [FolderFile], next: &AtomicUsize) -> Option<(usize, &'f FolderFile)> {
     let number = next.fetch_add(1, Ordering::Relaxed);
     files.get(number).map(|file| (number, file))
-}
-
-fn read_one(
-    folder: &PulledFolder,
-    file: &FolderFile,
-    is_deep: bool,
-    heard: &(dyn Fn(u64) + Sync),
-) -> Result<Option<Scanned>> {
-    let path = folder.path().join(&file.name);
-    let expected = file.resource_type.as_deref();
-    let look = match is_deep {
-        true => Look::Each(expected),
-        false => Look::Ends,
-    };
-    let failed = |source: std::io::Error| Error::disk("reading", &path, source);
-    let mut scanned = match scan(&path, look, heard) {
-        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(failed(source)),
-        Ok(scanned) => scanned,
-    };
-    if !is_deep && judge(file, &scanned).is_some() {
-        // The place of the damage, where it broke a line.
-        scanned.bad_line = scan(&path, Look::Each(expected), &|_| ())
-            .map_err(failed)?
-            .bad_line;
-    }
-    Ok(Some(scanned))
 }
 
 /// What does not fit, with the line if it can be told.
@@ -319,6 +358,12 @@ fn judge(file: &FolderFile, found: &Scanned) -> Option<(Option<u64>, String)> {
             return Some((line, "ends with another id than is written down".to_owned()));
         }
     }
-    let (line, why) = found.bad_line.as_ref()?;
-    Some((Some(*line), format!("has a line that {why}")))
+    if let Some((line, why)) = &found.bad_line {
+        return Some((Some(*line), format!("has a line that {why}")));
+    }
+    let line = found.dangling_line?;
+    Some((
+        Some(line),
+        "has a line that links to an attachment that is not there".to_owned(),
+    ))
 }

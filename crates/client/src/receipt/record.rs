@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::attachments::ReceiptAttachments;
 use crate::kick_off::ExportParameters;
 use crate::pull::{MissingFile, PulledFile};
 
@@ -36,6 +37,9 @@ pub struct Receipt {
     pub asked: Option<Asked>,
     /// The files, in the order of the manifest.
     pub files: Vec<ReceiptFile>,
+    /// What lies in `attachments/`, if anything does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachments: Option<ReceiptAttachments>,
     /// Files that could not be had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<MissingFile>,

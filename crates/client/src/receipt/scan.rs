@@ -2,11 +2,15 @@
 
 use std::io::{self, BufReader, Read};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use fhirhose_fhir::ndjson::{Cut, Cutter, CutterLimits, lines};
+use memchr::memmem::Finder;
 use sha2::{Digest, Sha256};
 
 use super::LINE_BYTES_MAX;
+use super::attachment_name::AttachmentName;
+use super::attachments::Attachments;
 use super::head::{ResourceHead, id};
 use super::seal::hex;
 
@@ -26,6 +30,8 @@ pub(super) struct Scanned {
     pub(super) last_id: Option<String>,
     /// The first line that is not what it should be: its number from 1, and why.
     pub(super) bad_line: Option<(u64, String)>,
+    /// The first line with a link to an attachment that is not there, from 1.
+    pub(super) dangling_line: Option<u64>,
 }
 
 /// What is looked for in the lines.
@@ -37,15 +43,23 @@ pub(super) enum Look<'a> {
     Each(Option<&'a str>),
 }
 
-/// Reads a file to its end; `heard` is told of bytes on disk as they are read.
-pub(super) fn scan(path: &Path, look: Look<'_>, heard: &(dyn Fn(u64) + Sync)) -> io::Result<Scanned> {
+/// Begins the URL of an attachment that was stored.
+static LINK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"./attachments/"));
+
+/// Reads a file to its end; `heard` is told of bytes on disk as they are read. The lines may link to the attachments, if there are some to look for.
+pub(super) fn scan(
+    path: &Path,
+    look: Look<'_>,
+    links: Option<&Attachments>,
+    heard: &(dyn Fn(u64) + Sync),
+) -> io::Result<Scanned> {
     let mut hashing = Hashing {
         file: super::files::open_plain(path)?,
         digest: Sha256::new(),
         bytes: 0,
         heard,
     };
-    let mut watch = LineWatch::new(look);
+    let mut watch = LineWatch::new(look, links);
     let read = read_text(&mut hashing, &mut watch);
     if let Err(error) = read {
         if error.raw_os_error().is_some() {
@@ -64,6 +78,7 @@ pub(super) fn scan(path: &Path, look: Look<'_>, heard: &(dyn Fn(u64) + Sync)) ->
         first_id: watch.first.flatten(),
         last_id: watch.last.and_then(|line| id(&line)),
         bad_line: watch.bad_line,
+        dangling_line: watch.dangling_line,
     })
 }
 
@@ -113,22 +128,26 @@ impl Read for Hashing<'_> {
 /// Counts lines and keeps what is asked of them.
 struct LineWatch<'a> {
     look: Look<'a>,
+    links: Option<&'a Attachments>,
     lines: u64,
     /// The id of the first line, once there is one.
     first: Option<Option<String>>,
     /// The last line.
     last: Option<Vec<u8>>,
     bad_line: Option<(u64, String)>,
+    dangling_line: Option<u64>,
 }
 
 impl<'a> LineWatch<'a> {
-    fn new(look: Look<'a>) -> Self {
+    fn new(look: Look<'a>, links: Option<&'a Attachments>) -> Self {
         Self {
             look,
+            links,
             lines: 0,
             first: None,
             last: None,
             bad_line: None,
+            dangling_line: None,
         }
     }
 
@@ -136,12 +155,18 @@ impl<'a> LineWatch<'a> {
         match cut {
             Cut::Chunk(chunk) => {
                 let mut last = None;
+                // Few files have one.
+                let links = self.links.filter(|_| LINK.find(&chunk.bytes).is_some());
                 for line in lines(&chunk.bytes) {
                     self.lines += 1;
                     if self.first.is_none() {
                         self.first = Some(id(line.bytes));
                     }
-                    self.look_at(line.bytes, chunk.first_line + line.number_in_chunk);
+                    let number = chunk.first_line + line.number_in_chunk;
+                    self.look_at(line.bytes, number);
+                    if links.is_some_and(|links| dangles(line.bytes, links)) {
+                        self.dangling_line.get_or_insert(number);
+                    }
                     last = Some(line.bytes);
                 }
                 if let Some(last) = last {
@@ -174,4 +199,14 @@ impl<'a> LineWatch<'a> {
         };
         self.bad_line = Some((number, why));
     }
+}
+
+/// Whether a line links to an attachment that is not there.
+fn dangles(line: &[u8], there: &Attachments) -> bool {
+    LINK.find_iter(line).any(|at| {
+        let rest = &line[at + LINK.needle().len()..];
+        let name = rest.split(|&byte| byte == b'"').next().unwrap_or_default();
+        let name = std::str::from_utf8(name).ok().and_then(AttachmentName::parse);
+        name.is_some_and(|name| !there.has(&name))
+    })
 }

@@ -8,6 +8,7 @@ use fhirhose_fhir::instant::Instant;
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use super::attachments::Attachments;
 use super::folder::MANIFEST;
 use super::ids;
 use super::record::{Asked, RECEIPT_EXTENSION, RECEIPT_VERSION, Receipt, ReceiptFile};
@@ -42,7 +43,8 @@ pub struct Delivery<'a> {
 
 /// Writes the manifest with a receipt into the folder, durably and in one step; signed if there is a key.
 ///
-/// The first and last ids are read from the files; the rest is believed.
+/// The first and last ids are read from the files; the rest is believed. Of what lies in `attachments/`, synced, under names that are an
+/// [`AttachmentName`](super::AttachmentName), the list `attachments.sha256` is written first; the names are believed, too.
 ///
 /// # Errors
 /// [`ErrorKind::Disk`]; [`ErrorKind::Protocol`] for a manifest that is not a JSON object.
@@ -86,6 +88,11 @@ fn receipt(folder: &Path, delivery: &Delivery<'_>, manifest: &Map<String, Value>
             last_id,
         });
     }
+    let there = Attachments::find(folder)?;
+    let attachments = match there.names().is_empty() {
+        true => None,
+        false => Some(there.write_list(folder)?),
+    };
     let transaction_time = manifest.get("transactionTime").and_then(Value::as_str);
     Ok(Receipt {
         receipt_version: RECEIPT_VERSION,
@@ -95,6 +102,7 @@ fn receipt(folder: &Path, delivery: &Delivery<'_>, manifest: &Map<String, Value>
         transaction_time: transaction_time.unwrap_or_default().to_owned(),
         asked: delivery.asked.clone(),
         files,
+        attachments,
         missing: delivery.missing.to_vec(),
         key: None,
         signature: None,

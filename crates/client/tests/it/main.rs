@@ -20,6 +20,7 @@ mod pull;
 mod quirks;
 mod quirks_members;
 mod receipt;
+mod receipt_attachments;
 mod server;
 mod smart;
 mod tls;

@@ -15,9 +15,11 @@ use fhirhose_fhir::instant::Instant;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::receipt_attachments::attach_some;
+
 const TIME: &str = "2026-01-02T03:04:05.678+01:00";
 
-fn put(folder: &Path, name: &str, kind: FileKind, resource_type: &str, text: &str) -> PulledFile {
+pub(crate) fn put(folder: &Path, name: &str, kind: FileKind, resource_type: &str, text: &str) -> PulledFile {
     let path = folder.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
@@ -31,7 +33,7 @@ fn put(folder: &Path, name: &str, kind: FileKind, resource_type: &str, text: &st
     }
 }
 
-fn resources(resource_type: &str, count: usize) -> String {
+pub(crate) fn resources(resource_type: &str, count: usize) -> String {
     let line = |number| {
         let text = "x".repeat(number % 60);
         json!({"resourceType": resource_type, "id": format!("id-{number}"), "text": text}).to_string() + "\n"
@@ -40,7 +42,17 @@ fn resources(resource_type: &str, count: usize) -> String {
 }
 
 /// Makes a folder as a pull leaves it.
-fn make(folder: &Path, key: Option<&SigningKey>, missing: &[MissingFile]) {
+pub(crate) fn make(folder: &Path, key: Option<&SigningKey>, missing: &[MissingFile]) {
+    make_with(folder, key, missing, Vec::new());
+}
+
+/// Makes such a folder that has these files, too.
+pub(crate) fn make_with(
+    folder: &Path,
+    key: Option<&SigningKey>,
+    missing: &[MissingFile],
+    more: Vec<PulledFile>,
+) {
     let deleted = json!({"resourceType": "Bundle", "type": "transaction",
         "entry": [{"request": {"method": "DELETE", "url": "Patient/gone"}}]});
     let files = [
@@ -66,6 +78,7 @@ fn make(folder: &Path, key: Option<&SigningKey>, missing: &[MissingFile]) {
             &format!("{deleted}\n"),
         ),
     ];
+    let files: Vec<PulledFile> = files.into_iter().chain(more).collect();
     let manifest = json!({
         "transactionTime": TIME, "requiresAccessToken": true, "futureMember": 1.50,
         "request": "https://me:secret@ehr.example/fhir/$export?_type=Patient&patient=Patient/p1",
@@ -87,17 +100,17 @@ fn make(folder: &Path, key: Option<&SigningKey>, missing: &[MissingFile]) {
     write_manifest(folder, &delivery, key).unwrap();
 }
 
-fn key() -> SigningKey {
+pub(crate) fn key() -> SigningKey {
     SigningKey::generate(Algorithm::Es256).unwrap()
 }
 
-fn prove(folder: &Path, settings: &ProveSettings) -> Proof {
+pub(crate) fn prove(folder: &Path, settings: &ProveSettings) -> Proof {
     let folder = PulledFolder::open(folder).unwrap();
     folder.prove(settings, &|_| ()).unwrap()
 }
 
 /// Whether something is found to be wrong, by whatever check.
-fn is_refused(folder: &Path) -> bool {
+pub(crate) fn is_refused(folder: &Path) -> bool {
     match PulledFolder::open(folder) {
         Err(error) => error.kind() == ErrorKind::Corrupt,
         Ok(folder) => !folder
@@ -184,7 +197,7 @@ fn base64url(text: &str) -> Vec<u8> {
     bytes
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -195,6 +208,7 @@ fn sha256(bytes: &[u8]) -> String {
 #[test]
 fn a_receipt_is_checked_by_hand_as_the_documentation_says() {
     let folder = tempfile::tempdir().unwrap();
+    let attached = attach_some(folder.path());
     for key in [Some(key()), None] {
         make(folder.path(), key.as_ref(), &[]);
         let text = fs::read_to_string(folder.path().join("manifest.json")).unwrap();
@@ -220,6 +234,14 @@ fn a_receipt_is_checked_by_hand_as_the_documentation_says() {
             let bytes = fs::read(folder.path().join(file["name"].as_str().unwrap())).unwrap();
             assert_eq!(file["sha256"], sha256(&bytes), "{file}");
         }
+        let list = fs::read_to_string(folder.path().join("attachments.sha256")).unwrap();
+        assert_eq!(receipt["attachments"]["sha256"], sha256(list.as_bytes()));
+        let mut listed = Vec::new();
+        for (digest, name) in list.lines().map(|line| line.split_once("  ").unwrap()) {
+            assert_eq!(digest, sha256(&fs::read(folder.path().join(name)).unwrap()));
+            listed.push(name);
+        }
+        assert_eq!(listed, attached, "those that lie there, as ls and cut list them");
     }
 }
 
