@@ -1,18 +1,22 @@
 //! What has arrived, through crashes: [`Journal`], a file of lines that are only ever appended.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::receipt::AttachmentName;
 use crate::{Error, ErrorKind, Result};
 
 /// What begins the line of a file that has arrived.
 const ARRIVED: &str = "arrived ";
+
+/// What begins the line of an attachment that has arrived; its name tells its content.
+const ATTACHMENT: &str = "attachment ";
 
 /// What begins the line that ends it: behind it is the SHA-256 of the manifest.
 const FINISHED: &str = "finished ";
@@ -26,6 +30,8 @@ struct Held {
     file: File,
     /// Names with the SHA-256 of what arrived under them last.
     arrived: HashMap<String, String>,
+    /// Attachments that arrived in earlier runs: this one comes to each only once.
+    attachments: HashSet<AttachmentName>,
     finished: Option<String>,
 }
 
@@ -40,39 +46,29 @@ impl Journal {
         };
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true).mode(0o600);
-        let mut file = options.open(path).map_err(unusable)?;
+        let file = options.open(path).map_err(unusable)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let problem = format!("another process delivers by {}", path.display());
             return Err(Error::new(ErrorKind::InUse, problem));
         }
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(unusable)?;
-        let whole_bytes = bytes
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |end| end + 1);
-        let whole = String::from_utf8_lossy(&bytes[..whole_bytes]);
-        let (mut arrived, mut finished) = (HashMap::new(), None);
-        for line in whole.lines() {
-            if let Some((sha256, name)) = line.strip_prefix(ARRIVED).and_then(|rest| rest.split_once(' ')) {
-                arrived.insert(name.to_owned(), sha256.to_owned());
-            } else if let Some(manifest) = line.strip_prefix(FINISHED) {
-                finished = Some(manifest.to_owned());
-            }
-        }
-        if whole_bytes < bytes.len() {
-            file.set_len(whole_bytes as u64).map_err(unusable)?;
-        }
-        Ok(Self(Mutex::new(Held {
+        let mut held = Held {
             file,
-            arrived,
-            finished,
-        })))
+            arrived: HashMap::new(),
+            attachments: HashSet::new(),
+            finished: None,
+        };
+        held.read().map_err(unusable)?;
+        Ok(Self(Mutex::new(held)))
     }
 
     /// Whether this very content has arrived under the name, and nothing else since.
     pub(super) fn has(&self, name: &str, sha256: &str) -> bool {
         self.held(|held| held.arrived.get(name).is_some_and(|known| known == sha256))
+    }
+
+    /// Whether this attachment has arrived in an earlier run.
+    pub(super) fn has_attachment(&self, name: &AttachmentName) -> bool {
+        self.held(|held| held.attachments.contains(name))
     }
 
     /// The digest of the manifest that was delivered last of all.
@@ -88,6 +84,12 @@ impl Journal {
         })
     }
 
+    /// Notes an attachment. There may be a million: a power cut may take the last notes away, and they are delivered again.
+    pub(super) fn attachment_arrived(&self, name: &AttachmentName) -> Result<()> {
+        let line = format!("{ATTACHMENT}{name}\n");
+        self.held(|held| held.file.write_all(line.as_bytes()).map_err(failed))
+    }
+
     pub(super) fn finish(&self, manifest: &str) -> Result<()> {
         self.held(|held| held.note(&format!("{FINISHED}{manifest}\n")))
     }
@@ -96,6 +98,7 @@ impl Journal {
     pub(super) fn forget(&self) -> Result<()> {
         self.held(|held| {
             held.arrived.clear();
+            held.attachments.clear();
             held.finished = None;
             let cut = held.file.set_len(0).and_then(|()| held.file.sync_data());
             cut.map_err(failed)
@@ -108,6 +111,35 @@ impl Journal {
 }
 
 impl Held {
+    /// Reads the lines that are whole, and cuts off what is behind them.
+    fn read(&mut self) -> std::io::Result<()> {
+        let mut text = BufReader::new(self.file.try_clone()?);
+        let (mut line, mut whole_bytes) = (Vec::new(), 0);
+        loop {
+            line.clear();
+            let read = text.read_until(b'\n', &mut line)?;
+            let Some(whole) = line.strip_suffix(b"\n") else {
+                break;
+            };
+            self.replay(&String::from_utf8_lossy(whole));
+            whole_bytes += read as u64;
+        }
+        match line.is_empty() {
+            true => Ok(()),
+            false => self.file.set_len(whole_bytes),
+        }
+    }
+
+    fn replay(&mut self, line: &str) {
+        if let Some((sha256, name)) = line.strip_prefix(ARRIVED).and_then(|rest| rest.split_once(' ')) {
+            self.arrived.insert(name.to_owned(), sha256.to_owned());
+        } else if let Some(name) = line.strip_prefix(ATTACHMENT) {
+            self.attachments.extend(AttachmentName::parse(name));
+        } else if let Some(manifest) = line.strip_prefix(FINISHED) {
+            self.finished = Some(manifest.to_owned());
+        }
+    }
+
     fn note(&mut self, line: &str) -> Result<()> {
         let written = self.file.write_all(line.as_bytes());
         written.and_then(|()| self.file.sync_data()).map_err(failed)
@@ -128,6 +160,8 @@ mod tests {
         let path = folder.path().join("journal");
         let journal = Journal::open(&path).unwrap();
         journal.arrived("1.Patient.ndjson", "aa").unwrap();
+        let name = |digit: &str| AttachmentName::parse(&(digit.repeat(64) + ".pdf")).unwrap();
+        journal.attachment_arrived(&name("0")).unwrap();
         assert_eq!(Journal::open(&path).unwrap_err().kind(), ErrorKind::InUse);
         drop(journal);
         let mut text = std::fs::read(&path).unwrap();
@@ -140,12 +174,13 @@ mod tests {
         let journal = Journal::open(&path).unwrap();
         assert!(journal.has("1.Patient.ndjson", "aa") && journal.has("2.Patient.ndjson", "bb"));
         assert!(!journal.has("2.Pat", "bb"));
+        assert!(journal.has_attachment(&name("0")) && !journal.has_attachment(&name("1")));
         assert!(
             !journal.has("1.Patient.ndjson", "cc"),
             "another content has not arrived"
         );
         assert_eq!(journal.finished().as_deref(), Some("abc"));
         journal.forget().unwrap();
-        assert!(!journal.has("1.Patient.ndjson", "aa"));
+        assert!(!journal.has("1.Patient.ndjson", "aa") && !journal.has_attachment(&name("0")));
     }
 }

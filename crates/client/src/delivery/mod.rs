@@ -1,19 +1,22 @@
 //! Pulls that end elsewhere than in a folder: [`DeliveredPull`] takes each file to a [`Destination`], such as a [`Bucket`], as soon as it is whole.
 //!
 //! The files are pulled and proven in a folder for staging, which holds all of them until the last one is delivered. What has arrived is noted in a
-//! journal, so that a run after a crash delivers the rest. `manifest.json` comes last: where it is, everything is.
+//! journal, so that a run after a crash delivers the rest. Attachments go when the pull has found all of them. `manifest.json` comes last: where it is,
+//! everything is.
 
 mod bucket;
 mod journal;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 
 use crate::pull::{LOG, Pull, PullEvent, PullReport, Watch};
-use crate::receipt::{Asked, MANIFEST, digest, receipt_in};
+use crate::receipt::{ATTACHMENTS_LIST, Asked, Attachments, MANIFEST, digest, receipt_in};
 use crate::{Error, ErrorKind, Result};
 
 pub use bucket::{Bucket, BucketSettings};
@@ -93,6 +96,7 @@ impl DeliveredPull {
             self.deliver(&journal, &file.name, &file.sha256)
         })
         .await?;
+        self.deliver_attachments(&journal).await?;
         if report.is_whole() {
             self.deliver_end().await?;
             self.delete_job(&mut report, watch).await?;
@@ -105,7 +109,11 @@ impl DeliveredPull {
     async fn pull_and_deliver(&self, journal: &Journal, watch: &dyn Watch) -> Result<PullReport> {
         let (whole, arriving) = mpsc::unbounded_channel();
         let pulling = async move {
-            let courier = Courier { watch, whole };
+            let courier = Courier {
+                watch,
+                whole,
+                sent: Mutex::default(),
+            };
             let mut pull = self.pull.clone();
             pull.settings.deletes_job = false;
             pull.run(&courier).await
@@ -132,11 +140,27 @@ impl DeliveredPull {
         journal.arrived(name, sha256)
     }
 
+    /// Delivers what lies in `attachments/`, but for what earlier runs have delivered: their names tell their content.
+    async fn deliver_attachments(&self, journal: &Journal) -> Result<()> {
+        let folder = &self.pull.folder;
+        let there = Attachments::find(folder)?;
+        let names = there.names().iter().filter(|name| !journal.has_attachment(name));
+        let deliveries = stream::iter(names.map(Ok));
+        deliveries
+            .try_for_each_concurrent(self.parallel.max(1), |name| async move {
+                self.to.deliver(&name.path(), &folder.join(name.path())).await?;
+                journal.attachment_arrived(name)
+            })
+            .await
+    }
+
     /// Delivers what tells of the files, the manifest last.
     async fn deliver_end(&self) -> Result<()> {
         let folder = &self.pull.folder;
-        if folder.join(LOG).exists() {
-            self.to.deliver(LOG, &folder.join(LOG)).await?;
+        for name in [ATTACHMENTS_LIST, LOG] {
+            if folder.join(name).exists() {
+                self.to.deliver(name, &folder.join(name)).await?;
+            }
         }
         if self.pull.settings.page_folders {
             self.deliver_pages().await?;
@@ -215,11 +239,20 @@ struct Courier<'a> {
     watch: &'a dyn Watch,
     /// Name and SHA-256.
     whole: mpsc::UnboundedSender<(String, String)>,
+    /// Names that were sent. One that becomes whole twice, of an export that was begun anew, is delivered at the end: two deliveries under
+    /// one name at a time might leave either there.
+    sent: Mutex<HashSet<String>>,
 }
 
 impl Watch for Courier<'_> {
     fn hear(&self, event: &PullEvent<'_>) {
-        if let PullEvent::FileDone { name, sha256, .. } = event {
+        if let PullEvent::FileDone { name, sha256, .. } = event
+            && self
+                .sent
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert((*name).to_owned())
+        {
             // Nobody listens when a delivery has failed: then the pull ends too.
             let _ = self.whole.send(((*name).to_owned(), (*sha256).to_owned()));
         }

@@ -1,10 +1,11 @@
 //! Pulls that end at another place: the server keeps its job until everything is there.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use fhirhose_client::pull::{Pull, PullSettings, Quiet};
+use fhirhose_client::receipt::{ProveSettings, PulledFolder};
 use fhirhose_client::testing::{EhrSettings, FaultyEhr, Manner, Pages, Place, SimulatedClock, SourceFile};
 use fhirhose_client::{
     DataProvider, Delivered, DeliveredPull, Destination, Error, ErrorKind, ExportParameters, Result,
@@ -13,6 +14,7 @@ use fhirhose_fhir::export_request::ExportLevel;
 
 use crate::case::Case;
 use crate::provider::PATIENTS;
+use crate::receipt_attachments::attach_some;
 use crate::server::http;
 
 /// A folder as another place, which takes all but one file.
@@ -20,6 +22,8 @@ use crate::server::http;
 struct Elsewhere {
     folder: PathBuf,
     refuses: Option<&'static str>,
+    /// What was taken, in order.
+    taken: Arc<Mutex<Vec<String>>>,
 }
 
 #[async_trait]
@@ -31,6 +35,7 @@ impl Destination for Elsewhere {
         let to = self.folder.join(name);
         std::fs::create_dir_all(to.parent().unwrap()).unwrap();
         std::fs::copy(file, to).unwrap();
+        self.taken.lock().unwrap().push(name.to_owned());
         Ok(())
     }
 
@@ -61,6 +66,7 @@ async fn a_job_is_deleted_when_the_last_file_has_arrived_elsewhere_cl_13() {
             to: Box::new(Elsewhere {
                 folder: place.path().join("there"),
                 refuses,
+                taken: Arc::default(),
             }),
             journal: place.path().join("journal"),
             parallel: 2,
@@ -101,6 +107,7 @@ async fn the_manifests_of_pages_arrive_before_the_one_of_the_whole() {
         to: Box::new(Elsewhere {
             folder: there.clone(),
             refuses: Some("manifest.json"),
+            taken: Arc::default(),
         }),
         journal: case.place.path().join("journal"),
         parallel: 2,
@@ -110,4 +117,43 @@ async fn the_manifests_of_pages_arrive_before_the_one_of_the_whole() {
     for page in ["0/manifest.json", "1/manifest.json"] {
         assert!(there.join(page).is_file(), "{page}");
     }
+}
+
+#[tokio::test]
+async fn attachments_arrive_once_and_before_the_manifest_that_binds_them() {
+    let files = vec![SourceFile::output("Patient", PATIENTS); 2];
+    let case = Case::of(files, Manner::default(), Vec::new()).await;
+    let (there, staging) = (case.place.path().join("there"), case.folder());
+    // As a pull that was begun has left them.
+    std::fs::create_dir_all(staging.join(".fhirhose-pull")).unwrap();
+    let names = attach_some(&staging);
+    let taken: Arc<Mutex<Vec<String>>> = Arc::default();
+    let delivered = |refuses| DeliveredPull {
+        pull: case.pull(),
+        to: Box::new(Elsewhere {
+            folder: there.clone(),
+            refuses,
+            taken: Arc::clone(&taken),
+        }),
+        journal: case.place.path().join("journal"),
+        parallel: 1,
+    };
+    let last = names.last().unwrap().clone();
+    for refuses in [&*last.leak(), "attachments.sha256", "manifest.json"] {
+        let stopped = delivered(Some(refuses)).run(&Quiet).await.unwrap_err();
+        assert_eq!(stopped.kind(), ErrorKind::Unreachable, "{refuses}");
+        assert!(!there.join("manifest.json").exists());
+    }
+    let delivered = delivered(None).run(&Quiet).await.unwrap();
+    assert!(matches!(delivered, Delivered::Pulled(_)), "{delivered:?}");
+    let taken = taken.lock().unwrap();
+    for name in &names {
+        let times = taken.iter().filter(|taken| *taken == name).count();
+        assert_eq!(times, 1, "{name}");
+    }
+    assert_eq!(taken.last().unwrap(), "manifest.json");
+    let proof = PulledFolder::open(&there).unwrap();
+    let proof = proof.prove(&ProveSettings::default(), &|_| ()).unwrap();
+    assert!(proof.is_whole() && proof.attachments == 5, "{proof:?}");
+    assert!(!staging.exists());
 }
