@@ -6,6 +6,7 @@ use clap::Args;
 use fhirhose_client::{ExportParameters, KickOffMethod};
 use fhirhose_fhir::export_request::{ExportLevel, Wire};
 use fhirhose_fhir::id::Id;
+use fhirhose_fhir::instant::Instant;
 
 /// Parameters that have a flag of their own, which knows what they mean.
 const OWN_FLAGS: [&str; 10] = [
@@ -51,11 +52,12 @@ pub(crate) struct ExportArgs {
     #[arg(short = 'q', long, alias = "_typeFilter", value_name = "TYPE?SEARCH")]
     type_filter: Vec<String>,
 
-    /// Only what changed after this instant: the transactionTime of an earlier pull, as it stands in its manifest.json
+    /// Only what changed after this instant: the transactionTime of an earlier pull, as it stands in its manifest.json; or after the
+    /// beginning of a year, month or day in UTC (2020, 2020-03, 2020-03-01)
     #[arg(short, long, alias = "_since", value_name = "INSTANT")]
     since: Option<String>,
 
-    /// Only what changed before this instant
+    /// Only what changed before this instant; or before the beginning of a year, month or day in UTC
     #[arg(long, alias = "_until", value_name = "INSTANT")]
     until: Option<String>,
 
@@ -133,8 +135,8 @@ impl ExportArgs {
                 false => KickOffMethod::Fitting,
             },
             output_format: self.output_format.clone(),
-            since: self.since.clone(),
-            until: self.until.clone(),
+            since: self.since.as_deref().map(whole_instant),
+            until: self.until.as_deref().map(whole_instant),
             types: self.types.clone(),
             elements: self.elements.clone(),
             patients: self.patient.clone(),
@@ -163,6 +165,22 @@ pub(crate) fn group_id(text: &str) -> Result<Id> {
     Id::parse(id).ok_or_else(|| usage("--group takes the id of a Group"))
 }
 
+/// A year, month or day as the instant of its beginning in UTC. All else stays as it is, digit for digit: a server's `transactionTime`
+/// may be anything.
+fn whole_instant(text: &str) -> String {
+    let rest = match text.len() {
+        4 => "-01-01T00:00:00Z",
+        7 => "-01T00:00:00Z",
+        10 => "T00:00:00Z",
+        _ => "",
+    };
+    let whole = format!("{text}{rest}");
+    match Instant::parse(&whole) {
+        Ok(_) => whole,
+        Err(_) => text.to_owned(),
+    }
+}
+
 /// Reads `name=value`.
 fn custom(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once('=');
@@ -180,6 +198,22 @@ fn custom(text: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_a_date_is_its_beginning_and_all_else_stays_as_it_is_cl_12() {
+        for (text, whole) in [
+            ("2020", "2020-01-01T00:00:00Z"),
+            ("2020-03", "2020-03-01T00:00:00Z"),
+            ("2020-03-15", "2020-03-15T00:00:00Z"),
+            ("2020-13", "2020-13"),
+            ("2020-03-15T10:00:00.1230+01:00", "2020-03-15T10:00:00.1230+01:00"),
+            ("yesterday", "yesterday"),
+            ("last", "last"),
+            ("é234", "é234"),
+        ] {
+            assert_eq!(whole_instant(text), whole);
+        }
+    }
 
     #[test]
     fn a_group_is_named_by_its_id_or_its_reference() {
