@@ -1,4 +1,4 @@
-//! The command line: flags win over environment variables, these over `fhirhose.toml`.
+//! The command line: flags win over environment variables, these over the settings file.
 
 use crate::commands::{
     audit, client, demo, diff, doctor, export, generate, jobs, load, pull, reconcile, serve, store, sync,
@@ -18,7 +18,8 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
 
-    /// Settings file; a table per command, keys as the flags without dashes [default: fhirhose.toml, if there is one]
+    /// Settings file; a table per command, keys as the flags without dashes; for pull also a config.json or config.js of bulk-data-client
+    /// [default: fhirhose.toml, if there is one]
     #[arg(long, global = true, env = "FHIRHOSE_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
@@ -85,11 +86,17 @@ conflicts are held, or two sides differ; 4 the folder is held by another process
 /// Parses the command line; what is missing is looked up in the settings file.
 pub(crate) fn parse() -> Result<Arguments, ExitCode> {
     let given: Vec<_> = std::env::args_os().collect();
-    let all = settings_file::complete(Arguments::command(), given)
+    let completed = settings_file::complete(Arguments::command(), given)
         .map_err(|error| crate::failure::report(&error))?;
     let parsed = Arguments::command()
-        .try_get_matches_from(all)
+        .try_get_matches_from(completed.line)
         .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let parsed = parsed.map(|mut arguments| {
+        if let Command::Pull(pull) = &mut arguments.command {
+            pull.take_secrets(completed.secrets);
+        }
+        arguments
+    });
     parsed.map_err(|error| {
         // Failing to print help to a closed pipe is nobody's concern.
         let _ = error.print();

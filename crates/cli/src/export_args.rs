@@ -181,6 +181,16 @@ fn whole_instant(text: &str) -> String {
     }
 }
 
+/// Whether a text is a year, a month, a day, or looks like an instant with its zone.
+pub(crate) fn is_instant(text: &str) -> bool {
+    let whole = whole_instant(text);
+    let has_zone = |time: &str| time.ends_with('Z') || time.contains(['+', '-']);
+    let is_year = |date: &str| date.bytes().take_while(u8::is_ascii_digit).count() == 4;
+    whole
+        .split_once('T')
+        .is_some_and(|(date, time)| is_year(date) && has_zone(time))
+}
+
 /// Reads `name=value`.
 fn custom(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once('=');
@@ -212,6 +222,17 @@ mod tests {
             ("é234", "é234"),
         ] {
             assert_eq!(whole_instant(text), whole);
+        }
+        for (text, is) in [
+            ("2020", true),
+            ("2020-03-15T10:00:00Z", true),
+            ("2020-03-15T10:00-05:00", true),
+            ("2020-03-15T10:00", false),
+            ("Today", false),
+            ("2020-13", false),
+            ("", false),
+        ] {
+            assert_eq!(is_instant(text), is, "{text}");
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::commands::say;
 use crate::failure::usage;
 use crate::operator_access::{is_confidential, variable};
-use crate::secret::{SecretSource, parse_key, read_from};
+use crate::secret::{Secret, SecretSource, parse_key, read_from};
 use crate::typed::Typed;
 use anyhow::{Context, Result, bail};
 use clap::{Args, value_parser};
@@ -179,6 +179,10 @@ pub(crate) struct ProviderArgs {
     /// Whether these are of a second server, whose secrets have variables of their own.
     #[arg(skip)]
     is_other: bool,
+
+    /// The private key that stands in the settings file.
+    #[arg(skip)]
+    key_of_file: Option<Secret>,
 }
 
 impl OtherProviderArgs {
@@ -259,6 +263,7 @@ impl ProviderArgs {
             headers: Vec::new(),
             quirks: "auto".to_owned(),
             is_other: true,
+            key_of_file: None,
             ..self.clone()
         }
     }
@@ -292,6 +297,11 @@ impl ProviderArgs {
     pub(crate) fn for_writing(mut self) -> Self {
         self.scope.get_or_insert_with(|| SCOPE_WRITING.to_owned());
         self
+    }
+
+    /// Takes the private key of the settings file, for where none is given.
+    pub(crate) fn take_key(&mut self, key: Option<Secret>) {
+        self.key_of_file = key;
     }
 
     /// Makes what speaks to the server as the standard says.
@@ -468,7 +478,7 @@ impl ProviderArgs {
             }
             .read()?,
         };
-        let Some(secret) = secret else {
+        let Some(secret) = secret.as_ref().or(self.key_of_file.as_ref()) else {
             return Ok(Vec::new());
         };
         read_keys(secret.text()).context("reading the private key")

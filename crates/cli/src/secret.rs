@@ -18,9 +18,15 @@ const BYTES_MAX: u64 = 64 << 10;
 const COMMAND_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Text that is shown nowhere.
+#[derive(Clone)]
 pub(crate) struct Secret(String);
 
 impl Secret {
+    /// Keeps a text that came by another way than [`SecretSource`].
+    pub(crate) fn of(text: String) -> Self {
+        Self(text)
+    }
+
     /// The text itself, without white space around it.
     pub(crate) fn text(&self) -> &str {
         self.0.trim()

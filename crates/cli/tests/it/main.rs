@@ -7,6 +7,7 @@
 mod at_rest;
 mod audit;
 mod authorization;
+mod bulk_data_client;
 mod client;
 mod client_tokens;
 mod commands;

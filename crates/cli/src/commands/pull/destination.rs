@@ -2,6 +2,7 @@
 
 use crate::failure::usage;
 use crate::output_key::OutputKeyArgs;
+use crate::secret::Secret;
 use crate::state_folder::state_folder;
 use crate::typed::Typed;
 use anyhow::{Context, Result};
@@ -38,6 +39,10 @@ pub(crate) struct DestinationArgs {
     /// Lets object storage of other machines be reached by plain HTTP
     #[arg(long, env = "FHIRHOSE_S3_ALLOW_HTTP")]
     s3_allow_http: bool,
+
+    /// What the settings file says instead of variables of AWS, by their names.
+    #[arg(skip)]
+    aws_of_file: Vec<(&'static str, Secret)>,
 }
 
 /// A place for a pull.
@@ -92,11 +97,36 @@ impl DestinationArgs {
         &self.output_key
     }
 
+    /// Takes what the settings file says of AWS.
+    pub(super) fn take_aws(&mut self, aws: Vec<(&'static str, Secret)>) {
+        self.aws_of_file = aws;
+    }
+
+    /// What is said of AWS: in the environment, else in the settings file. Credentials are not mixed.
+    fn aws_options(&self) -> Vec<(String, String)> {
+        const CREDENTIALS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+        let mut options = aws_variables();
+        let has = |name: &str| options.iter().any(|(known, _)| known == name);
+        let has_credentials = CREDENTIALS.into_iter().any(has);
+        let of_file = self
+            .aws_of_file
+            .iter()
+            .filter(|(name, _)| match CREDENTIALS.contains(name) {
+                true => !has_credentials,
+                false => !has(name),
+            });
+        let of_file: Vec<_> = of_file
+            .map(|(name, secret)| ((*name).to_owned(), secret.text().to_owned()))
+            .collect();
+        options.extend(of_file);
+        options
+    }
+
     fn bucket(&self, url: &str) -> Result<BucketPlace> {
         let parsed = Url::parse(url).map_err(|_| usage("--out: that is no s3://bucket/prefix"))?;
         let bucket = Bucket::open(&BucketSettings {
             url: parsed,
-            options: aws_variables(),
+            options: self.aws_options(),
             plain_http: match self.s3_allow_http {
                 true => PlainHttp::Anywhere,
                 false => PlainHttp::LoopbackOnly,

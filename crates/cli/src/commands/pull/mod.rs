@@ -10,6 +10,7 @@ use crate::export_args::ExportArgs;
 use crate::failure::{PARTIAL, usage};
 use crate::provider_args::{ProviderArgs, ProviderUrl};
 use crate::receipt_key::ReceiptKeyArgs;
+use crate::settings_file::FileSecrets;
 use crate::typed::Typed;
 use anyhow::Result;
 use clap::{Args, ValueEnum, value_parser};
@@ -138,6 +139,12 @@ Exit codes: 0 everything is there; 1 failed; 2 wrong usage; 3 some files are mis
 5 no space left on the disk. After 1, 3 and 5 the same command goes on where it was.";
 
 impl Pull {
+    /// Takes what the settings file has and no command line shows.
+    pub(crate) fn take_secrets(&mut self, secrets: FileSecrets) {
+        self.provider.take_key(secrets.private_key);
+        self.destination.take_aws(secrets.aws);
+    }
+
     /// Pulls, tells what is there and what is missing, and says by the exit code whether that is everything.
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let base = self.url.base()?;
