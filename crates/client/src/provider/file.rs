@@ -24,6 +24,8 @@ pub struct FileRequest<'a> {
     pub url: &'a str,
     /// What the manifest says: whether credentials go along, if the URL's origin is trusted with them.
     pub requires_access_token: bool,
+    /// Which media types are wanted, as `Accept` has them.
+    pub accept: &'a str,
     /// What is there of it already.
     pub begun: Option<Begun>,
 }
@@ -49,6 +51,8 @@ pub struct OpenedFile {
     pub etag: Option<String>,
     /// The length of the whole encoded form, if it is known. The stream fails when it ends earlier.
     pub encoded_bytes: Option<u64>,
+    /// The media type, as it was sent.
+    pub content_type: Option<String>,
     /// The encoded bytes.
     pub stream: ByteStream,
 }
@@ -70,6 +74,7 @@ impl<'a> FileRequest<'a> {
         Self {
             url,
             requires_access_token,
+            accept: FHIR_NDJSON,
             begun: None,
         }
     }
@@ -83,6 +88,7 @@ impl Begun {
             coding: self.coding,
             etag: Some(self.etag.clone()),
             encoded_bytes: Some(self.from),
+            content_type: None,
             stream: Box::pin(futures::stream::empty()),
         }
     }
@@ -110,7 +116,7 @@ impl DataProvider {
             None => Coding::Identity.token(),
         };
         let mut question =
-            Question::new(Method::GET, &url, &place, FHIR_NDJSON).with(ACCEPT_ENCODING, codings);
+            Question::new(Method::GET, &url, &place, request.accept).with(ACCEPT_ENCODING, codings);
         if let Some(begun) = begun {
             question = question
                 .with(RANGE, &format!("bytes={}-", begun.from))
@@ -128,12 +134,13 @@ impl DataProvider {
         if !matches!(response.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
             return Err(self.no_file(response, &place).await);
         }
-        let head = Head::read(&response, begun, &place)?;
+        let head = Head::read(&response, request.accept, begun, &place)?;
         Ok(OpenedFile {
             from: head.from,
             coding: head.coding,
             etag: head.etag,
             encoded_bytes: head.encoded_bytes,
+            content_type: header(response.headers(), CONTENT_TYPE.as_str()),
             stream: whole(
                 self.http.body(response, place.clone()),
                 head.from,
@@ -172,14 +179,16 @@ struct Head {
 }
 
 impl Head {
-    fn read(response: &Response, begun: Option<&Begun>, place: &str) -> Result<Self> {
+    fn read(response: &Response, accept: &str, begun: Option<&Begun>, place: &str) -> Result<Self> {
         let headers = response.headers();
         let content_type = header(headers, CONTENT_TYPE.as_str()).unwrap_or_default();
-        if is_html_type(&content_type) {
+        if is_html_type(&content_type) && !accept.to_ascii_lowercase().contains("html") {
             let problem = format!("{place} answers with a page of HTML in the place of a file");
             return Err(Error::new(ErrorKind::Busy, problem));
         }
-        let coding = coding(headers, &content_type)
+        // What is wanted as gzip stays it.
+        let named = if accept == FHIR_NDJSON { &*content_type } else { "" };
+        let coding = coding(headers, named)
             .map_err(|error| Error::new(error.kind(), format!("fetching {place}")).caused_by(error))?;
         let etag = header(headers, ETAG.as_str()).filter(|etag| etag.starts_with('"') && etag.len() > 2);
         let length = header(headers, CONTENT_LENGTH.as_str()).and_then(|length| length.parse::<u64>().ok());

@@ -50,7 +50,7 @@ impl Run<'_> {
             "files": report.files.len(),
             "resources": report.files.iter().map(|file| file.lines).sum::<u64>(),
             "bytes": report.files.iter().map(|file| file.bytes).sum::<u64>(),
-            "attachments": 0,
+            "attachments": report.attachments.map_or(0, |attachments| attachments.files),
             "duration": self.duration_ms(),
         })
     }

@@ -73,6 +73,33 @@ pub enum PullEvent<'a> {
         /// Its text, in bytes.
         bytes: u64,
     },
+    /// An attachment has come.
+    AttachmentDone {
+        /// How many are there now, of earlier runs too.
+        done: u64,
+        /// How many are known so far.
+        known: u64,
+        /// Its content, in bytes.
+        bytes: u64,
+    },
+    /// An attachment could not be had; whether it is tried again says `attempts_left`.
+    AttachmentFailed {
+        /// Where it stands: a file and a line.
+        place: &'a str,
+        /// Why.
+        why: &'a str,
+        /// How often it is tried still.
+        attempts_left: u32,
+    },
+    /// The lines of a file lead to its attachments now; a [`FileDone`](Self::FileDone) before told of the file as it came.
+    FileLinked {
+        /// Its name in the folder.
+        name: &'a str,
+        /// SHA-256 of its text, in lower-case hex.
+        sha256: &'a str,
+        /// Its text, in bytes.
+        bytes: u64,
+    },
     /// A file could not be had; whether it is tried again says `attempts_left`.
     FileFailed {
         /// Its name in the folder.

@@ -240,14 +240,19 @@ impl Run<'_> {
             why: &why,
             attempts_left: left,
         });
-        self.log_failure(&file, error)?;
+        self.log_failure(&file.url, error)?;
+        self.hold(error, wait).await;
+        Ok(())
+    }
+
+    /// Waits before another try: by itself, or with all others.
+    pub(super) async fn hold(&self, error: &Error, wait: Duration) {
         let clock = self.pull.provider.clock();
         if asks_to_wait(error) {
             self.gate.close(clock.now(), wait);
         } else {
             clock.sleep(wait).await;
         }
-        Ok(())
     }
 
     /// Gets a new link for a file from its page; false if there is none to be had.
@@ -377,14 +382,14 @@ impl Run<'_> {
             why: &why,
             attempts_left: 0,
         });
-        self.log_failure(&file, error)?;
+        self.log_failure(&file.url, error)?;
         held(&self.missing).insert(file.name.clone(), file.missing(why));
         Ok(())
     }
 
-    fn log_failure(&self, file: &Planned, error: &Error) -> Result<()> {
+    pub(super) fn log_failure(&self, url: &str, error: &Error) -> Result<()> {
         let detail = json!({
-            "fileUrl": bare(&file.url),
+            "fileUrl": bare(url),
             // What object stores answer can hold signatures.
             "body": Value::Null,
             "code": error.answer().map(|answer| answer.status),
@@ -411,7 +416,7 @@ impl Run<'_> {
     }
 }
 
-fn is_fatal(error: &Error) -> bool {
+pub(super) fn is_fatal(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Disk | ErrorKind::DiskFull)
 }
 

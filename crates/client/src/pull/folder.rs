@@ -77,6 +77,11 @@ impl PullFolder {
         self.hidden(&format!("{}.partial", name.replace('/', "-")))
     }
 
+    /// Where the lines of a file that lead to its attachments are written.
+    pub(super) fn linked_partial(&self, name: &str) -> PathBuf {
+        self.hidden(&format!("{}.linked.partial", name.replace('/', "-")))
+    }
+
     /// Gives a whole file its name.
     pub(super) fn publish(&self, name: &str) -> Result<()> {
         let path = self.path(name);

@@ -10,11 +10,13 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Pull;
+use super::attach::Links;
 use super::folder::{PullFolder, private_file};
 use super::report::{PullReport, PulledFile};
 use crate::decode::{Coding, RestartPoint};
@@ -74,6 +76,10 @@ pub(super) enum Record {
         #[serde(default)]
         issues: BTreeMap<String, u64>,
     },
+    /// A file whose lines lead to its attachments is about to take the place of the one that came.
+    Linking { file: PulledFile, links: Links },
+    /// It has.
+    Linked { file: String },
     /// The server has no such export any more, or it has failed: the next run begins anew.
     Lost,
     /// All files and `manifest.json` are on the disk.
@@ -111,6 +117,11 @@ impl Identity {
         }
         if let Some(url) = &pull.settings.status_url {
             add("status URL", &Value::from(url.as_str()));
+        }
+        if let Some(attachments) = &pull.settings.attachments {
+            let inline = (attachments.inline_below_bytes > 0)
+                .then_some((attachments.inline_below_bytes, &attachments.inline_types));
+            add("way with attachments", &json!([attachments.types, inline]));
         }
         add("page folders", &Value::from(pull.settings.page_folders));
         Self {
@@ -220,9 +231,18 @@ fn too_long(bytes_max: u64) -> Error {
 }
 
 /// One line: the checksum of the record's JSON, and the JSON.
-fn line(record: &Record) -> String {
+pub(super) fn line<R: Serialize>(record: &R) -> String {
     let json = serde_json::to_string(record).expect("records have no keys but strings");
     format!("{} {json}\n", checksum(json.as_bytes()))
+}
+
+/// Reads a line with its line break; `None` for one that was not written whole.
+pub(super) fn parse<R: DeserializeOwned>(line: &[u8]) -> Option<R> {
+    let line = line.strip_suffix(b"\n")?;
+    let (digits, rest) = line.split_at_checked(CHECKSUM_DIGITS)?;
+    let json = rest.strip_prefix(b" ")?;
+    let is_whole = checksum(json).as_bytes() == digits;
+    is_whole.then(|| serde_json::from_slice(json).ok())?
 }
 
 fn checksum(json: &[u8]) -> String {
@@ -234,14 +254,7 @@ fn read(text: &[u8]) -> (Vec<Record>, u64) {
     let mut records = Vec::new();
     let mut whole = 0;
     for line in text.split_inclusive(|&byte| byte == b'\n') {
-        let parts = line
-            .strip_suffix(b"\n")
-            .and_then(|line| line.split_at_checked(CHECKSUM_DIGITS));
-        let json = parts.and_then(|(digits, rest)| {
-            let json = rest.strip_prefix(b" ")?;
-            (checksum(json).as_bytes() == digits).then_some(json)
-        });
-        let Some(record) = json.and_then(|json| serde_json::from_slice(json).ok()) else {
+        let Some(record) = parse(line) else {
             break;
         };
         records.push(record);

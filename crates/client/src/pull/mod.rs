@@ -2,6 +2,7 @@
 //!
 //! [`Pull::run`] does all of it and tells a [`Watch`] what happens; [`PullReport`] says what is there and what is missing.
 
+mod attach;
 mod conclude;
 mod event;
 mod fetch;
@@ -24,8 +25,8 @@ mod source;
 pub use event::{PullEvent, Quiet, Watch};
 pub(crate) use folder::has_begun;
 pub(crate) use log::LOG;
-pub use report::{FileKind, MissingFile, PullReport, PulledFile};
-pub use settings::PullSettings;
+pub use report::{AttachmentReport, FileKind, MissingFile, PullReport, PulledFile};
+pub use settings::{AttachmentSettings, PullSettings};
 
 use std::path::PathBuf;
 

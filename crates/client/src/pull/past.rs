@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use fhirhose_fhir::instant::Instant;
 use url::Url;
 
+use super::attach::{Links, discard_attachments};
 use super::folder::PullFolder;
 use super::journal::{Identity, Record};
 use super::kick_off::KickedOff;
@@ -23,6 +24,10 @@ pub(super) struct Past {
     pub(super) plan: Plan,
     pub(super) done: HashMap<String, (PulledFile, BTreeMap<String, u64>)>,
     pub(super) resumes: HashMap<String, Resume>,
+    /// Files that were about to take the place of those that came: whether they have is seen by their digests.
+    pub(super) linking: HashMap<String, (PulledFile, Links)>,
+    /// Files that lead to their attachments.
+    pub(super) linked: HashMap<String, Links>,
     /// Whether the export is gone at the server, so that nothing of it can be gone on with.
     pub(super) is_lost: bool,
     /// All is on the disk, and the server may not know.
@@ -97,6 +102,7 @@ impl Past {
                 }
             }
         }
+        discard_attachments(folder)?;
         // It tells of files that are not there any more.
         let manifest = folder.path("manifest.json");
         match std::fs::remove_file(&manifest) {
@@ -114,10 +120,18 @@ impl Past {
             plan: Plan::new(page_folders),
             done: HashMap::new(),
             resumes: HashMap::new(),
+            linking: HashMap::new(),
+            linked: HashMap::new(),
             is_lost: false,
             written: None,
             finished: None,
         }
+    }
+
+    /// Takes it that a file leads to its attachments; files with attachments have no issues.
+    pub(super) fn link(&mut self, file: PulledFile, links: Links) {
+        self.linked.insert(file.name.clone(), links);
+        self.done.insert(file.name.clone(), (file, BTreeMap::new()));
     }
 
     fn replay(&mut self, record: Record, identity: &Identity, folder: &PullFolder) -> Result<()> {
@@ -161,7 +175,17 @@ impl Past {
             }
             Record::Done { file, issues } => {
                 self.resumes.remove(&file.name);
+                self.linking.remove(&file.name);
+                self.linked.remove(&file.name);
                 self.done.insert(file.name.clone(), (file, issues));
+            }
+            Record::Linking { file, links } => {
+                self.linking.insert(file.name.clone(), (file, links));
+            }
+            Record::Linked { file } => {
+                if let Some((file, links)) = self.linking.remove(&file) {
+                    self.link(file, links);
+                }
             }
             Record::Lost => self.is_lost = true,
             Record::Written { report } => self.written = Some(report),

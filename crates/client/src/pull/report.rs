@@ -48,6 +48,24 @@ pub struct MissingFile {
     pub why: String,
 }
 
+/// What has come of the attachments of a pull.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttachmentReport {
+    /// The files in `attachments/`.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many attachments of resources lead there.
+    pub links: u64,
+    /// How many have their content in the resource now.
+    pub inlined: u64,
+    /// How many could not be had, and still lead to the server because that was to be so.
+    pub ignored: u64,
+    /// How many contents were not as long as their attachments' `size`; they were taken nevertheless.
+    pub other_size: u64,
+}
+
 /// What a pull has come to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -73,6 +91,9 @@ pub struct PullReport {
     /// How long this run took, in milliseconds.
     #[serde(default)]
     pub ms: u64,
+    /// What has come of attachments, if they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachments: Option<AttachmentReport>,
     /// The issues in the files of kind `error`, by severity.
     #[serde(default)]
     pub issues: BTreeMap<String, u64>,

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use url::Url;
 
 use super::Pull;
+use super::attach::{Attached, clear_attachments, settle_links};
 use super::event::{PullEvent, Watch};
 use super::folder::PullFolder;
 use super::gate::{Gate, Tries};
@@ -42,6 +43,7 @@ pub(super) struct Run<'a> {
     pub(super) plan: Mutex<Plan>,
     pub(super) done: Mutex<Done>,
     pub(super) missing: Mutex<BTreeMap<String, MissingFile>>,
+    pub(super) attached: Attached,
     /// What an earlier run knew of bodies that it had begun; each is taken once.
     resumes: Mutex<HashMap<String, Resume>>,
     pub(super) gate: Gate,
@@ -82,6 +84,7 @@ pub(super) async fn run(pull: &Pull, watch: &dyn Watch) -> Result<PullReport> {
     }
     let log = Log::open(folder.root().to_owned(), pull.settings.log)?;
     let ran = Box::pin(async {
+        settle_links(&mut past, &folder, &mut journal).await?;
         let is_resumed = past.kicked_off.is_some();
         let kicked_off = kick_off::kick_off(pull, watch, &past, &mut journal, &log).await?;
         let run = Run {
@@ -93,6 +96,7 @@ pub(super) async fn run(pull: &Pull, watch: &dyn Watch) -> Result<PullReport> {
             plan: Mutex::new(past.plan),
             done: Mutex::new(past.done),
             missing: Mutex::default(),
+            attached: Attached::new(past.linked),
             resumes: Mutex::new(past.resumes),
             gate: Gate::default(),
             long_lines: LongLines::default(),
@@ -145,6 +149,7 @@ impl Run<'_> {
         };
         let fetching = Box::pin(self.fetch_arriving(receiver));
         tokio::try_join!(Box::pin(following), fetching)?;
+        Box::pin(self.attach()).await?;
         self.conclude()
     }
 
@@ -208,12 +213,20 @@ impl Run<'_> {
             files: (plan.files.iter())
                 .filter_map(|file| Some(done.get(&file.name)?.0.clone()))
                 .collect(),
-            missing: plan.files.iter().filter_map(not_had).collect(),
+            missing: (plan.files.iter().filter_map(not_had))
+                .chain(self.attached.missing())
+                .collect(),
             resumed: self.is_resumed,
             already_whole: false,
             retries: self.retries.load(Ordering::Relaxed),
             bytes_received: self.received.load(Ordering::Relaxed),
             ms: millis(self.now().since(self.begun)),
+            attachments: self
+                .pull
+                .settings
+                .attachments
+                .as_ref()
+                .map(|_| self.attached.report()),
             issues,
             job_deleted: false,
             delete_problem: None,
@@ -230,6 +243,7 @@ impl Run<'_> {
         if !report.is_whole() {
             return Ok(report);
         }
+        clear_attachments(&self.folder);
         let mut is_settled = true;
         if self.pull.settings.deletes_job {
             match self.delete(&self.kicked_off.status_url).await {

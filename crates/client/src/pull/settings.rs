@@ -44,6 +44,8 @@ pub struct PullSettings {
     pub status_url: Option<Url>,
     /// Whether the server is told at the end that its files can go.
     pub deletes_job: bool,
+    /// How attachments are downloaded; without it they are not.
+    pub attachments: Option<AttachmentSettings>,
     /// What signs the receipt in `manifest.json`; without it the receipt has a bare digest.
     pub receipt_key: Option<Arc<SigningKey>>,
 }
@@ -69,7 +71,42 @@ impl Default for PullSettings {
             log_status_progress: false,
             status_url: None,
             deletes_job: true,
+            attachments: None,
             receipt_key: None,
+        }
+    }
+}
+
+/// Which attachments are downloaded, and where their contents go.
+#[derive(Debug, Clone)]
+pub struct AttachmentSettings {
+    /// Media types, or how they begin; every attachment where there is none.
+    pub types: Vec<String>,
+    /// Contents of fewer bytes are put into their resources, if they are of `inline_types`.
+    pub inline_below_bytes: u64,
+    /// Media types, or how they begin.
+    pub inline_types: Vec<String>,
+    /// Whether an attachment that cannot be had is left where it is, and nothing is missing then.
+    pub ignores_errors: bool,
+    /// The largest content, in bytes.
+    pub attachment_bytes_max: u64,
+    /// The longest Binary as FHIR JSON, in bytes; one at a time is held in memory.
+    pub binary_bytes_max: u64,
+    /// The most URLs; about 150 bytes are held in memory for each.
+    pub attachments_max: usize,
+}
+
+impl Default for AttachmentSettings {
+    /// All of them, none of them put into resources.
+    fn default() -> Self {
+        Self {
+            types: Vec::new(),
+            inline_below_bytes: 0,
+            inline_types: vec!["text/plain".to_owned(), "application/pdf".to_owned()],
+            ignores_errors: false,
+            attachment_bytes_max: 256 << 20,
+            binary_bytes_max: 64 << 20,
+            attachments_max: 10_000_000,
         }
     }
 }

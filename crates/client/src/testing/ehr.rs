@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::asked::{self, Asked, Host};
+use super::attachments::SourceAttachment;
 use super::clock::SimulatedClock;
 use super::connection::{self, Answer, Request};
 use super::drawn::Random;
@@ -57,6 +58,7 @@ pub(super) struct State {
     pub(super) jobs: Vec<Job>,
     pub(super) tokens: Tokens,
     pub(super) files_given: u64,
+    pub(super) attachments: Vec<SourceAttachment>,
     script: Script,
     asked: Vec<Asked>,
 }
@@ -94,6 +96,7 @@ impl FaultyEhr {
                 jobs: Vec::new(),
                 tokens: Tokens::default(),
                 files_given: 0,
+                attachments: Vec::new(),
                 script: Script::new(settings.script),
                 asked: Vec::new(),
             }),
@@ -137,6 +140,13 @@ impl FaultyEhr {
             place => asked.place == Some(place),
         };
         self.asked().into_iter().filter(fits).collect()
+    }
+
+    /// Gives it one more attachment to hold, and says where it is: `Binary/0`, `Binary/1` …, below its base.
+    pub fn hold(&self, attachment: SourceAttachment) -> String {
+        let attachments = &mut self.inner.lock().attachments;
+        attachments.push(attachment);
+        format!("Binary/{}", attachments.len() - 1)
     }
 
     /// Adds to what goes wrong.
@@ -247,6 +257,9 @@ impl Inner {
         if let Some(Place::File(index)) = place {
             return self.file(state, host, request, index, fault);
         }
+        if let Some(Place::Attachment(index)) = place {
+            return self.attachment(state, host, request, index, fault);
+        }
         let mut answer = self.routed(state, host, request, place);
         answer.fault = fault;
         answer
@@ -337,6 +350,9 @@ fn place(request: &Request) -> Option<Place> {
     let path = request.path();
     if let Some(rest) = path.strip_prefix("/files/") {
         return rest.split_once('/')?.1.parse().ok().map(Place::File);
+    }
+    if let Some(number) = path.strip_prefix("/fhir/Binary/") {
+        return number.parse().ok().map(Place::Attachment);
     }
     match (request.method.as_str(), path) {
         ("POST", "/auth/token") => Some(Place::Token),

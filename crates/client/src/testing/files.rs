@@ -181,7 +181,7 @@ impl Inner {
 }
 
 /// Changes a letter or a digit at or behind a part of the text, within a value if there is one.
-fn altered(text: &[u8], thousandths: u16) -> Bytes {
+pub(super) fn altered(text: &[u8], thousandths: u16) -> Bytes {
     let mut text = text.to_vec();
     let begin = text.len() * usize::from(thousandths.min(999)) / 1_000;
     if let Some(at) = (begin..text.len()).find(|at| text[*at].is_ascii_digit()) {

@@ -25,6 +25,7 @@
 //! ```
 
 mod asked;
+mod attachments;
 mod clock;
 mod connection;
 mod drawn;
@@ -37,6 +38,7 @@ mod script;
 mod tokens;
 
 pub use asked::{Asked, Host};
+pub use attachments::SourceAttachment;
 pub use clock::SimulatedClock;
 pub use drawn::{Drawn, Random};
 pub use ehr::{EhrSettings, FaultyEhr};

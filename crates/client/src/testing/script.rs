@@ -19,6 +19,8 @@ pub enum Place {
     File(usize),
     /// Any file.
     AnyFile,
+    /// One attachment, in the order in which the server was given them.
+    Attachment(usize),
     /// The DELETE of a job.
     Delete,
 }

@@ -1,10 +1,11 @@
 //! A server with faults and a folder for what is pulled from it: [`Case`], on which the tests of pulls stand.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use fhirhose_auth::{Algorithm, SigningKey};
-use fhirhose_client::pull::{FileKind, Pull, PullReport, PullSettings, Quiet, Watch};
+use fhirhose_client::pull::{FileKind, Pull, PullEvent, PullReport, PullSettings, Quiet, Watch};
 use fhirhose_client::testing::{
     Asked, EhrSettings, FaultyEhr, Manner, Place, SimulatedClock, SourceFile, Strike, TokenManner,
 };
@@ -13,6 +14,7 @@ use fhirhose_client::{
 };
 use fhirhose_fhir::export_request::ExportLevel;
 use serde_json::Value;
+use tokio::sync::Notify;
 
 const CLIENT_ID: &str = "warehouse";
 
@@ -186,6 +188,36 @@ impl Case {
         log.filter(|line| line["eventId"] == event)
             .map(|line| line["eventDetail"].clone())
             .collect()
+    }
+}
+
+/// Ends a pull at an event.
+struct Cutter {
+    events: AtomicU64,
+    /// The event that is the last.
+    at: u64,
+    cut: Notify,
+}
+
+impl Watch for Cutter {
+    fn hear(&self, _event: &PullEvent<'_>) {
+        if self.events.fetch_add(1, Ordering::Relaxed) + 1 == self.at {
+            self.cut.notify_one();
+        }
+    }
+}
+
+/// Pulls until the n-th event, then drops everything; the report if it ended before.
+pub(crate) async fn cut_at(case: &Case, at: u64) -> Option<PullReport> {
+    let cutter = Cutter {
+        events: AtomicU64::new(0),
+        at,
+        cut: Notify::new(),
+    };
+    tokio::select! {
+        biased;
+        () = cutter.cut.notified() => None,
+        report = case.run(&cutter) => Some(report.unwrap()),
     }
 }
 

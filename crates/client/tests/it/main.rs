@@ -4,6 +4,7 @@
     reason = "in a test, what cannot be unwrapped is the failure"
 )]
 
+mod attachments;
 mod batch;
 mod batch_waits;
 mod case;

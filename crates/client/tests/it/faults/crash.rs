@@ -3,41 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fhirhose_client::pull::{PullEvent, PullReport, Watch};
+use fhirhose_client::pull::{PullEvent, Watch};
 use fhirhose_client::testing::{Cut, Fault, FileCoding, Manner, Place, RetryAfter, SlowBodies, Strike};
 use tokio::sync::Notify;
 
 use super::{Case, LARGEST, data_files, names};
-
-/// Ends a pull at an event.
-struct Cutter {
-    events: AtomicU64,
-    /// The event that is the last.
-    at: u64,
-    cut: Notify,
-}
-
-impl Watch for Cutter {
-    fn hear(&self, _event: &PullEvent<'_>) {
-        if self.events.fetch_add(1, Ordering::Relaxed) + 1 == self.at {
-            self.cut.notify_one();
-        }
-    }
-}
-
-/// Pulls until the n-th event, then drops everything; the report if it ended before.
-async fn cut_at(case: &Case, at: u64) -> Option<PullReport> {
-    let cutter = Cutter {
-        events: AtomicU64::new(0),
-        at,
-        cut: Notify::new(),
-    };
-    tokio::select! {
-        biased;
-        () = cutter.cut.notified() => None,
-        report = case.run(&cutter) => Some(report.unwrap()),
-    }
-}
+use crate::case::cut_at;
 
 /// Everything that shows under its name is whole.
 fn assert_true_so_far(case: &Case) {
