@@ -126,6 +126,10 @@ fn with_bulk_data_client(
     };
     let here = command.find_subcommand(name);
     let Some(here) = here.filter(|_| name == "pull") else {
+        // A variable that is set for all commands is in nobody's way.
+        if matches.value_source("config") != Some(ValueSource::CommandLine) {
+            return Ok(Completed { line, secrets });
+        }
         return Err(usage(format!(
             "{}: a JSON settings file is for `fhirhose pull`; `fhirhose {name}` takes TOML",
             file.path.display()

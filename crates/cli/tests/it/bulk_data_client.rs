@@ -329,6 +329,19 @@ fn other_commands_say_that_such_a_file_is_for_pull() {
         assert_eq!(output.status.code(), Some(2), "{command}: {said}");
         assert!(said.contains("is for `fhirhose pull`"), "{said}");
     }
+    let files = folder.path().join("files");
+    let mut generate = fhirhose(&["generate", "--patients", "1", "--out", text(&files)]);
+    let output = generate.env("FHIRHOSE_CONFIG", &file).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "set for all: {}", stderr(&output));
+    let output = fhirhose(&["pull"])
+        .env("FHIRHOSE_CONFIG", &file)
+        .output()
+        .unwrap();
+    assert!(
+        stderr(&output).contains("base URL of the server is missing"),
+        "{}",
+        stderr(&output)
+    );
     let toml = "[pull]\nfhir-url = \"http://127.0.0.1:1/fhir\"\nstaging = \"t\"\nout = \"d\"\n";
     let file = write(folder.path(), "settings", toml, 0o644);
     let output = run(&["pull", "--config", text(&file)]);
