@@ -254,37 +254,41 @@ impl Settings {
     }
 
     fn settle_attachments(&mut self, given: &Given<'_>) {
-        let Attachments {
-            are_off,
-            ignores_errors,
-            inline_below,
-            ref inline_types,
-        } = self.attachments;
-        let types = inline_types.clone();
-        let wants_none = types.as_ref().is_some_and(Vec::is_empty);
-        let downloads = self.flag("download-attachments").is_some() || given.has("download-attachments");
-        let inlines_any = inline_below > 0 && !wants_none;
-        if are_off && inlines_any {
-            let note = "`downloadAttachments` is false, so attachments are not put inline either";
-            self.notes.push(note.to_owned());
-        }
-        let inlines = inlines_any && !are_off;
-        if inlines {
-            let (below, of_types) = ("inline-attachments-below", "inline-attachment-types");
-            if !given.has(below) {
-                self.add(
-                    "inlineDocRefAttachmentsSmallerThan",
-                    below,
-                    Some(inline_below.to_string()),
-                );
+        const DOWNLOAD: &str = "download-attachments";
+        const BELOW: &str = "inline-attachments-below";
+        const TYPES: &str = "inline-attachment-types";
+        const IGNORE: &str = "ignore-attachment-errors";
+        let said = std::mem::take(&mut self.attachments);
+        let puts_none = said.inline_types.as_ref().is_some_and(Vec::is_empty);
+        let wants_inline = said.inline_below > 0 && !puts_none && !given.has(BELOW);
+        let are_off = match given.text(DOWNLOAD) {
+            Some(types) => ["", "false"].contains(&types.trim()),
+            None => said.are_off,
+        };
+        if are_off {
+            if wants_inline {
+                let note = "attachments are not downloaded, so none is put inline either";
+                self.notes.push(note.to_owned());
             }
-            if let Some(types) = types.filter(|_| !given.has(of_types)) {
-                self.add("inlineDocRefAttachmentTypes", of_types, Some(types.join(",")));
-            }
+            return;
         }
-        let ignore = "ignore-attachment-errors";
-        if ignores_errors && (downloads || inlines) && !given.has(ignore) {
-            self.add("ignoreAttachmentDownloadErrors", ignore, None);
+        if wants_inline {
+            // There they come for this alone, too.
+            if self.flag(DOWNLOAD).is_none() && !given.has(DOWNLOAD) {
+                self.add("inlineDocRefAttachmentsSmallerThan", DOWNLOAD, None);
+            }
+            let below = Some(said.inline_below.to_string());
+            self.add("inlineDocRefAttachmentsSmallerThan", BELOW, below);
+        }
+        let types = said
+            .inline_types
+            .filter(|_| (wants_inline || given.has(BELOW)) && !given.has(TYPES) && !puts_none);
+        if let Some(types) = types {
+            self.add("inlineDocRefAttachmentTypes", TYPES, Some(types.join(",")));
+        }
+        let downloads = self.flag(DOWNLOAD).is_some() || given.has(DOWNLOAD);
+        if said.ignores_errors && downloads && !given.has(IGNORE) {
+            self.add("ignoreAttachmentDownloadErrors", IGNORE, None);
         }
     }
 
@@ -410,7 +414,7 @@ mod tests {
     }
 
     #[rustfmt::skip]
-    const BECOMES: [(&str, &str); 45] = [
+    const BECOMES: [(&str, &str); 47] = [
         ("fhirUrl: 'https://a.example/fhir'", "--fhir-url=https://a.example/fhir"),
         ("fhirUrl: ''", ""),
         ("tokenUrl: 'none', privateKey: {}, clientId: '', scope: 'system/*.read'", "--token-url=none"),
@@ -456,7 +460,9 @@ mod tests {
         ("inlineDocRefAttachmentsSmallerThan: 0, inlineDocRefAttachmentTypes: ['text/plain'], pdfToText: false", ""),
         ("downloadAttachments: false, ignoreAttachmentDownloadErrors: true, inlineDocRefAttachmentsSmallerThan: 9", ""),
         ("inlineDocRefAttachmentsSmallerThan: 9, inlineDocRefAttachmentTypes: ['a/b', 'c/d'], ignoreAttachmentDownloadErrors: true",
-            "--inline-attachments-below=9 --inline-attachment-types=a/b,c/d --ignore-attachment-errors"),
+            "--download-attachments --inline-attachments-below=9 --inline-attachment-types=a/b,c/d --ignore-attachment-errors"),
+        ("downloadAttachments: true, inlineDocRefAttachmentsSmallerThan: 9, inlineDocRefAttachmentTypes: []", "--download-attachments"),
+        ("downloadAttachments: ['a/b', 'c/d'], inlineDocRefAttachmentTypes: ['a/b']", "--download-attachments=a/b,c/d"),
     ];
 
     #[test]
@@ -527,7 +533,7 @@ mod tests {
             ("logResponseHeaders: ['x-a']", "`logResponseHeaders`"),
             (
                 "downloadAttachments: [], inlineDocRefAttachmentsSmallerThan: 9",
-                "`downloadAttachments`",
+                "not downloaded",
             ),
             ("awsRegion: 'eu-west-1', destination: 'files'", "AWS"),
         ] {

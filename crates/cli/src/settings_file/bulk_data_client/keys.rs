@@ -85,7 +85,7 @@ pub(super) const KEYS: [Key; 49] = [
     key("forceStandardFileNames", "", Take::Own(standard_names), "`true` is what is done; `false` is refused: files are `1.Patient.ndjson`, `2.Patient.ndjson`, …"),
     key("downloadAttachments", "download-attachments", Take::Own(download_attachments), "`--download-attachments`; a list of MIME types is its value"),
     key("ignoreAttachmentDownloadErrors", "", Take::Own(ignore_attachment_errors), "`--ignore-attachment-errors`, where there are attachments to fetch"),
-    key("inlineDocRefAttachmentsSmallerThan", "", Take::Own(inline_below), "`--inline-attachments-below`; `0` is none, `Infinity` is refused; told where `downloadAttachments` is `false`, which turns it off"),
+    key("inlineDocRefAttachmentsSmallerThan", "", Take::Own(inline_below), "`--inline-attachments-below`, and `--download-attachments` where `downloadAttachments` is left out; `0` is none, `Infinity` is refused; beside `downloadAttachments: false` it is told that none is put inline"),
     key("inlineDocRefAttachmentTypes", "", Take::Own(inline_types), "`--inline-attachment-types`, where attachments are put inline; an empty list puts none inline"),
     key("pdfToText", "", Take::Own(pdf_to_text), "`true` is refused: attachments are kept as they are"),
     key("destination", "out", Take::Own(destination), "`--out`; folders are relative to the file, `file://` and `s3://` as there. `http://`, `\"none\"` and `\"\"` are refused"),
