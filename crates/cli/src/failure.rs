@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
 use std::process::ExitCode;
 
 /// Done, but not everything was taken.
@@ -39,7 +38,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(hint) = hint {
         let _ = write!(text, "\nhint: {hint}");
     }
-    let _ = writeln!(std::io::stderr(), "{text}");
+    crate::logging::say(&text);
     ExitCode::from(code)
 }
 

@@ -14,6 +14,7 @@ mod secret;
 mod settings_file;
 mod state_folder;
 mod typed;
+mod waiting_lines;
 mod workspace;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -28,10 +29,9 @@ fn main() -> ExitCode {
         Err(exit_code) => return exit_code,
     };
     logging::start(arguments.log_level());
-    match commands::run(arguments.command) {
-        Ok(exit_code) => exit_code,
-        Err(error) => failure::report(&error),
-    }
+    let exit_code = commands::run(arguments.command).unwrap_or_else(|error| failure::report(&error));
+    logging::end();
+    exit_code
 }
 
 /// Raises the number of files that may be open to what the system allows: shells and service managers give few, and a server

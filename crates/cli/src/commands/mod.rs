@@ -17,6 +17,7 @@ pub(crate) mod sync;
 pub(crate) mod verify;
 
 use crate::arguments::Command;
+pub(crate) use crate::logging::say;
 use anyhow::{Context, Result, bail};
 use std::io::Write;
 use std::process::ExitCode;
@@ -74,10 +75,4 @@ pub(crate) fn print(text: &str) -> Result<()> {
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .context("writing to stdout")
-}
-
-/// Tells the user something, on stderr.
-pub(crate) fn say(text: &str) {
-    // A closed stderr is no reason to stop.
-    let _ = writeln!(std::io::stderr(), "{text}");
 }

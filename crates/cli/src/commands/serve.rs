@@ -7,6 +7,7 @@ mod imports;
 mod transport;
 
 use super::say;
+use crate::logging;
 use crate::operator_access::OPERATOR_SOCKET;
 use crate::output_key::OutputKeyArgs;
 use crate::workspace::{self, WORKER};
@@ -161,6 +162,7 @@ enum Joiners {
 impl Serve {
     /// Serves until told to stop.
     pub(crate) async fn run(self) -> Result<ExitCode> {
+        logging::detach()?;
         let settings = self.settings()?;
         let http = Http::new(&self.imports.http_settings(settings.import_fetch.clone())?)?;
         let key_http = Http::new(&self.imports.key_http_settings(&settings.auth)?)?;

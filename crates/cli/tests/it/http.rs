@@ -85,6 +85,7 @@ pub(crate) fn get(url: &str) -> (u16, String) {
 /// Sends a request as it stands and gives the whole answer; `None` when nobody answers.
 pub(crate) fn exchange(port: u16, request: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;

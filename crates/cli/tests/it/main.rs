@@ -35,4 +35,5 @@ mod sync_faulty;
 mod sync_kill;
 mod two_way;
 mod typed;
+mod unread;
 mod verify;
