@@ -298,7 +298,7 @@ fn what_is_no_object_is_an_error_with_its_place_and_a_way_out() {
         ),
         (
             "config.mjs",
-            "export default {\n  a: 5 * 1024\n}",
+            "export default {\n  a: 5 + 1024\n}",
             "line 2 column 8",
         ),
         (

@@ -1,5 +1,5 @@
 //! The text of a configuration: [`Value`], read from JSON, from JSON5, or from the object of a script (`module.exports = {…};`). A script is
-//! read, not run: what is code in it is an error that tells where it is.
+//! read, not run: what is code in it is an error that tells where it is. Products of whole numbers are worked out.
 
 use json5::{ErrorCode, Position};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -53,7 +53,7 @@ pub(super) fn read(text: &str) -> Result<BTreeMap<String, Value>, Malformed> {
     let blank = text[..start]
         .chars()
         .map(|c| if is_line_end(c) { c } else { ' ' });
-    let object = blank.collect::<String>() + &text[start..];
+    let object = blank.collect::<String>() + &with_products(&text[start..]);
     match parse(&object) {
         Err(error) if error.code() == Some(ErrorCode::TrailingCharacters) => {
             let end = error.position().and_then(|position| offset(position, &object));
@@ -110,6 +110,65 @@ fn without_blanks(text: &str) -> &str {
         };
         rest = behind;
     }
+}
+
+/// Works out products of whole numbers, which the template of bulk-data-client has its users write (`5 * 1024 * 1024`), and no more. They
+/// get as much room as there was.
+fn with_products(text: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '"' | '\'' => quoted(rest, first),
+            '/' => rest.len() - without_blanks(rest).len(),
+            _ => word(rest),
+        };
+        if let Some((length, value)) = product(rest, length) {
+            out.push_str(&format!("{value:<length$}"));
+            rest = &rest[length..];
+        } else {
+            let (copied, behind) = rest.split_at(length.max(first.len_utf8()));
+            out.push_str(copied);
+            rest = behind;
+        }
+    }
+    out
+}
+
+/// How long the text in quotes is that this begins with.
+fn quoted(text: &str, quote: char) -> usize {
+    let mut is_escaped = true;
+    let end = text.char_indices().find(|(_, c)| {
+        let ends = !is_escaped && *c == quote;
+        is_escaped = !is_escaped && *c == '\\';
+        ends
+    });
+    end.map_or(text.len(), |(end, quote)| end + quote.len_utf8())
+}
+
+/// How long the name or number is that this begins with.
+fn word(text: &str) -> usize {
+    let end = text.find(|c: char| !c.is_alphanumeric() && !"_$.".contains(c));
+    end.unwrap_or(text.len())
+}
+
+/// The product that a text begins with, and its length; the first factor is so long.
+fn product(text: &str, first: usize) -> Option<(usize, u64)> {
+    let factor = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => text.parse::<u64>().ok(),
+        false => None,
+    };
+    let (mut length, mut value, mut is_product) = (first, factor(&text[..first])?, false);
+    while let Some(behind) = text[length..].trim_start().strip_prefix('*') {
+        let behind = behind.trim_start();
+        let digits = word(behind);
+        let Some(next) = factor(&behind[..digits]) else {
+            break;
+        };
+        value = value.checked_mul(next)?;
+        length = text.len() - behind.len() + digits;
+        is_product = true;
+    }
+    is_product.then_some((length, value))
 }
 
 /// Where in a text a line and column are.
@@ -295,7 +354,10 @@ mod tests {
             ("[1]", "line 1 column 1"),
             ("// x\nconst a = 5\nmodule.exports = {}", "line 2 column 1"),
             ("module.exports = config", "line 1 column 18"),
-            ("module.exports = {\n  a: 5 * 1024\n}", "line 2 column 8"),
+            ("module.exports = {\n  a: 5 + 1024\n}", "line 2 column 8"),
+            ("module.exports = {\n  a: 5 * size\n}", "line 2 column 8"),
+            ("{a: 5 ** 2}", "line 1 column 7"),
+            ("{a: 5 * 2, b: 5 / 2}", "line 1 column 18"),
             ("module.exports = {\n  a: process.env.KEY\n}", "line 2 column 6"),
             ("{\r\n  a: `text`\r\n}", "line 2 column 6"),
             ("{a: () => 5}", "line 1 column 5"),
@@ -316,11 +378,38 @@ mod tests {
     }
 
     #[test]
+    fn products_of_whole_numbers_are_worked_out_and_nothing_else() {
+        for (text, value) in [
+            ("5 * 1024 * 1024", "5242880.0"),
+            ("9*9", "81.0"),
+            ("/* 2*2 */ 3\n* 3", "9.0"),
+            ("'5 * 1024'", "\"5 * 1024\""),
+            ("\"it's 2*2, \\\" 2*2\"", "\"it's 2*2, \\\" 2*2\""),
+            ("{x5: 2 * 3}", "{\"x5\":6.0}"),
+        ] {
+            assert_eq!(
+                json(&format!("{{a: {text}}}")).unwrap(),
+                format!("{{\"a\":{value}}}")
+            );
+        }
+        for text in [
+            "1.5 * 2",
+            "0x2 * 2",
+            "x2 * 2",
+            "5 * ",
+            "99999999999 * 99999999999",
+            "'",
+        ] {
+            assert!(json(&format!("{{a: {text}}}")).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn no_text_is_too_deep_or_too_long_or_ends_the_program() {
         assert!(json(&"[".repeat(1 << 19)).unwrap_err().contains("500"));
         assert!(json(&format!("{{a: {}", "[".repeat(BRACKETS_MAX - 1))).is_err());
         assert!(json(&" ".repeat(BYTES_MAX + 1)).unwrap_err().contains("longer"));
-        let text = "\u{feff}'use strict'; module.exports = {a: '\\u00e9\u{2028}é', b: [0x1F, -1.5e3, Infinity], /* é */ c: {}};";
+        let text = "\u{feff}'use strict'; module.exports = {a: '\\u00e9\u{2028}é', b: [0x1F, -1.5e3, Infinity, 2 * 3], /* é */ c: {}};";
         for (start, _) in text.char_indices() {
             for (end, _) in text.char_indices().filter(|(end, _)| *end >= start) {
                 let _ = json(&text[start..end]);
