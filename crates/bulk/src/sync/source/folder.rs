@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
-use fhirhose_client::receipt::{Asked, ProveSettings, PulledFolder, is_ndjson};
+use fhirhose_client::receipt::{ATTACHMENTS, Asked, ProveSettings, PulledFolder, is_ndjson};
 use fhirhose_fhir::instant::Instant;
 use fhirhose_fhir::manifest::{Manifest, ManifestFile};
 use fhirhose_fhir::outcome::{OperationOutcome, Severity};
@@ -61,13 +61,13 @@ struct Pulled {
 fn fetch(path: &Path, cursor: Option<&str>) -> Result<Option<Fetched>> {
     let mut pulls: Vec<Pulled> = read_pull(path)?.into_iter().collect();
     if pulls.is_empty() {
-        // A hidden one is not there for others, such as what is being copied.
-        let is_hidden = |entry: &Path| {
+        // A hidden one is not there for others, such as what is being copied. Attachments may have any name.
+        let is_passed_over = |entry: &Path| {
             let name = entry.file_name().unwrap_or_default();
-            name.as_encoded_bytes().starts_with(b".")
+            name == ATTACHMENTS || name.as_encoded_bytes().starts_with(b".")
         };
         for entry in entries(path)? {
-            if entry.is_dir() && !is_hidden(&entry) {
+            if entry.is_dir() && !is_passed_over(&entry) {
                 pulls.extend(read_pull(&entry)?);
             }
         }
@@ -134,7 +134,12 @@ fn held_to_receipt(pull: Pulled) -> Result<Fetched> {
         return Err(invalid(problem));
     }
     if fetched.missing.is_empty() && folder.receipt().is_some() {
-        let proof = folder.prove(&ProveSettings::default(), &|_| ())?;
+        // Attachments are not applied, and may well have stayed elsewhere.
+        let settings = ProveSettings {
+            attachments: false,
+            ..ProveSettings::default()
+        };
+        let proof = folder.prove(&settings, &|_| ())?;
         let damages = proof.damages.into_iter();
         fetched
             .missing

@@ -280,6 +280,22 @@ async fn a_pull_that_is_not_what_its_receipt_says_is_not_applied() {
 }
 
 #[tokio::test]
+async fn attachments_are_neither_applied_nor_missed() {
+    let to = ToStore::new();
+    pull(&to.pulls(), 1, None, &[patient("a", 1, "x")], &[]);
+    let attachments = to.pulls().join("001/attachments");
+    std::fs::create_dir(&attachments).unwrap();
+    let line = patient("b", 1, "x");
+    let name = format!("{:064x}.ndjson", 7);
+    std::fs::write(attachments.join(name), line).unwrap();
+    with_receipt(&to.pulls(), 1, &everything(), &[]);
+    std::fs::remove_dir_all(&attachments).unwrap();
+    let reports = to.catch_up().await.unwrap();
+    assert!(reports[0].is_clean(), "{:?}", reports[0].missing);
+    check(&to.store, &[("a", Some("x")), ("b", None)]).await;
+}
+
+#[tokio::test]
 async fn a_whole_pull_of_less_than_the_first_deletes_nothing() {
     for has_receipt in [false, true] {
         let to = ToStore::new();
