@@ -10,10 +10,11 @@ use clap::Args;
 use fhirhose_bulk::import::{
     IMPORT, ImportHandler, ImportResult, ImportSettings, ImportSpec, InputSpec, Location, submit_import,
 };
+use fhirhose_client::receipt::ATTACHMENTS;
 use fhirhose_jobs::{JobId, JobRecord, SystemEntropy};
 use fhirhose_store::{OpenMode, Store};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -78,6 +79,7 @@ impl Load {
             print(&table(&result))?;
         }
         say(&summary(&result, began.elapsed().as_secs_f64()));
+        self.paths.iter().for_each(|path| warn_of_attachments(path));
         self.copy_reports(&store, job, &result).await?;
         Ok(if result.is_clean() {
             ExitCode::SUCCESS
@@ -107,6 +109,17 @@ impl Load {
             folder.display()
         ));
         Ok(())
+    }
+}
+
+/// Says that the attachments of a pulled folder stay where they are.
+fn warn_of_attachments(path: &Path) {
+    let attachments = path.join(ATTACHMENTS);
+    if std::fs::read_dir(&attachments).is_ok_and(|mut entries| entries.next().is_some()) {
+        say(&format!(
+            "warning: the files in {} are not loaded: links to ./{ATTACHMENTS}/… lead nowhere in the store",
+            attachments.display()
+        ));
     }
 }
 

@@ -8,7 +8,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use fhirhose_auth::Jwks;
 use fhirhose_client::ErrorKind;
-use fhirhose_client::receipt::{Damage, Proof, ProveSettings, PulledFolder, Sealed, Standing};
+use fhirhose_client::receipt::{
+    ATTACHMENTS, Damage, Proof, ProveSettings, PulledFolder, ReceiptAttachments, Sealed, Standing,
+};
 use fhirhose_jobs::Progress;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -23,7 +25,8 @@ const KEY_BYTES_MAX: u64 = 64 << 10;
 /// Proves that a pulled or exported folder is whole and unchanged
 ///
 /// The receipt in manifest.json says what each file was, and a signature binds it. Told are the first damaged files, with the line where
-/// it can be found, files that are missing, and files that nobody has named. Folders of other clients have no receipt: then each line is
+/// it can be found, files that are missing, and files that nobody has named. Attachments are held to their list, which the receipt
+/// binds, and to their names, and each link to one must lead somewhere. Folders of other clients have no receipt: then each line is
 /// read and the counts of the manifest are compared, which proves less. Exit code 0: whole; 3: not whole; 1: it cannot be read.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -137,7 +140,8 @@ fn thumbprints(file: &Path) -> Result<Vec<String>> {
 }
 
 fn prove(folder: &PulledFolder, settings: &ProveSettings) -> Result<Proof> {
-    let total = folder.files().iter().filter_map(|file| file.bytes).sum();
+    let files: u64 = folder.files().iter().filter_map(|file| file.bytes).sum();
+    let total = files + attachments(folder).map_or(0, |attachments| attachments.bytes);
     let (bar, done) = (Bar::bytes("verify"), AtomicU64::new(0));
     let proof = folder.prove(settings, &|bytes| {
         let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
@@ -151,6 +155,11 @@ fn prove(folder: &PulledFolder, settings: &ProveSettings) -> Result<Proof> {
     Ok(proof?)
 }
 
+/// The attachments that the receipt tells of.
+fn attachments(folder: &PulledFolder) -> Option<&ReceiptAttachments> {
+    folder.receipt()?.attachments.as_ref()
+}
+
 fn to_json(folder: &PulledFolder, proof: &Proof) -> serde_json::Value {
     json!({
         "whole": proof.is_whole(),
@@ -161,6 +170,8 @@ fn to_json(folder: &PulledFolder, proof: &Proof) -> serde_json::Value {
         "files": proof.files,
         "lines": proof.lines,
         "bytes": proof.bytes,
+        "attachments": proof.attachments,
+        "attachmentBytes": proof.attachment_bytes,
         "damages": proof.damages,
         "extra": proof.extra,
     })
@@ -174,6 +185,9 @@ fn table(proof: &Proof) -> String {
     }
     for extra in &proof.extra {
         let why = match extra.is_data {
+            true if Path::new(&extra.file).starts_with(ATTACHMENTS) => {
+                "is an attachment that nobody has named"
+            }
             true => "is data that nobody has named",
             false => "is not part of it",
         };
@@ -190,6 +204,13 @@ fn verdict(folder: &PulledFolder, proof: &Proof) -> String {
         false => "not whole".to_owned(),
     };
     let _ = write!(text, ": {files} files, {lines} lines, {bytes}");
+    if proof.attachments > 0 {
+        let (count, bytes) = (
+            progress::count(proof.attachments),
+            progress::bytes(proof.attachment_bytes),
+        );
+        let _ = write!(text, ", {count} attachments of {bytes}");
+    }
     if let Some(time) = folder.transaction_time() {
         let _ = write!(text, ", as of {time}");
     }
