@@ -378,9 +378,6 @@ mod tests {
         let flags = KEYS.iter().filter_map(|key| key.flag);
         let instead = INSTEAD.iter().map(|(flag, _)| *flag);
         for flag in flags.chain(instead).chain(ASKED) {
-            if flag == "download-attachments" {
-                continue;
-            }
             assert!(known.contains(&flag), "--{flag}");
         }
     }

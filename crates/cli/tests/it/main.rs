@@ -22,6 +22,7 @@ mod listen;
 mod logs;
 mod outbound;
 mod pull;
+mod pull_attachments;
 mod pull_faulty;
 mod pull_flags;
 mod pull_kill;

@@ -1,5 +1,6 @@
 //! `fhirhose pull`: from any Bulk Data server into a folder.
 
+mod attachments;
 mod destination;
 mod into;
 mod table;
@@ -13,9 +14,10 @@ use crate::receipt_key::ReceiptKeyArgs;
 use crate::settings_file::FileSecrets;
 use crate::typed::Typed;
 use anyhow::Result;
+use attachments::AttachmentArgs;
 use clap::{Args, ValueEnum, value_parser};
 use destination::{BucketPlace, DestinationArgs, Place, staging_of};
-use fhirhose_client::pull::{self, PullReport, PullSettings};
+use fhirhose_client::pull::{self, MissingFile, PullReport, PullSettings};
 use fhirhose_client::{Delivered, DeliveredPull, ExportParameters};
 use fhirhose_fhir::export_request::ExportLevel;
 use serde_json::json;
@@ -102,6 +104,9 @@ pub(crate) struct Pull {
     no_delete: bool,
 
     #[command(flatten)]
+    attachments: AttachmentArgs,
+
+    #[command(flatten)]
     receipt_key: ReceiptKeyArgs,
 
     /// How progress is told on stderr [default: cli on a terminal, else text]
@@ -132,10 +137,11 @@ Examples:
     --client-id my-app --key private-key.pem
   fhirhose pull https://ehr.example.org/fhir --out s3://bucket/night
   fhirhose pull https://ehr.example.org/fhir --into store
+  fhirhose pull https://ehr.example.org/fhir --out notes --type DocumentReference --download-attachments=text/,application/pdf
   fhirhose pull https://ehr.example.org/fhir --out changes --since 2026-11-20T02:00:00.123Z
   fhirhose pull -f https://ehr.example.org/fhir -d files -g 1234 --_type Patient     as bulk-data-client has it
 
-Exit codes: 0 everything is there; 1 failed; 2 wrong usage; 3 some files are missing; 4 another process pulls into this folder;
+Exit codes: 0 everything is there; 1 failed; 2 wrong usage; 3 some files or attachments are missing; 4 another process pulls into this folder;
 5 no space left on the disk. After 1, 3 and 5 the same command goes on where it was.";
 
 impl Pull {
@@ -154,9 +160,11 @@ impl Pull {
                 "--status goes on with an export: what it exports was said when it was kicked off",
             ));
         }
-        let settings = self.settings()?;
+        let mut settings = self.settings()?;
         self.provider.check(&self.typed)?;
         let place = self.destination.place(&self.typed)?;
+        let is_into_store = matches!(place, Place::Store(_));
+        settings.attachments = self.attachments.settings(&self.typed, is_into_store)?;
         let folder = match &place {
             Place::Folder(folder) => folder.clone(),
             Place::Bucket(place) => place.staging.clone(),
@@ -268,8 +276,18 @@ impl Pull {
             true => Ok(ExitCode::SUCCESS),
             false => {
                 say("hint: the server keeps the export: run the same command again to fetch what is missing");
+                if report.missing.iter().all(is_attachment) {
+                    say(
+                        "hint: or once more with --ignore-attachment-errors, which leaves these attachments at the server",
+                    );
+                }
                 Ok(ExitCode::from(PARTIAL))
             }
         }
     }
+}
+
+/// Whether what is missing is no file of the manifest.
+fn is_attachment(missing: &MissingFile) -> bool {
+    missing.name.starts_with("attachment in ")
 }

@@ -2,7 +2,7 @@
 
 use crate::progress::{bytes, count};
 use anyhow::Result;
-use fhirhose_client::pull::{FileKind, PullReport, PulledFile};
+use fhirhose_client::pull::{AttachmentReport, FileKind, PullReport, PulledFile};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -45,6 +45,9 @@ pub(super) fn summary(report: &PullReport, place: &str) -> String {
         report.transaction_time,
         place
     );
+    if let Some(attachments) = &report.attachments {
+        let _ = write!(text, "\n{}", of_attachments(attachments));
+    }
     if report.already_whole {
         text.push_str("\nit was finished already: nothing was fetched");
     }
@@ -68,6 +71,33 @@ pub(super) fn summary(report: &PullReport, place: &str) -> String {
     }
     for file in &report.missing {
         let _ = write!(text, "\nmissing: {}: {}", file.name, file.why);
+    }
+    text
+}
+
+/// What has come of the attachments.
+fn of_attachments(attachments: &AttachmentReport) -> String {
+    let mut text = format!(
+        "{} attachments, {}, in attachments/",
+        count(attachments.files),
+        bytes(attachments.bytes)
+    );
+    if attachments.inlined > 0 {
+        let _ = write!(text, "; {} put into their resources", count(attachments.inlined));
+    }
+    if attachments.other_size > 0 {
+        let number = count(attachments.other_size);
+        let _ = write!(
+            text,
+            "\nwarning: {number} attachments are not as long as their `size` says"
+        );
+    }
+    if attachments.ignored > 0 {
+        let number = count(attachments.ignored);
+        let _ = write!(
+            text,
+            "\nwarning: {number} attachments could not be had and lead to the server still: see log.ndjson"
+        );
     }
     text
 }

@@ -55,7 +55,8 @@ impl Teller for Lines {}
 impl Watch for Lines {
     fn hear(&self, event: &PullEvent<'_>) {
         match event {
-            PullEvent::Waiting { .. } if !self.waiting.is_due(LINE_PAUSE) => {}
+            PullEvent::Waiting { .. } | PullEvent::AttachmentDone { .. }
+                if !self.waiting.is_due(LINE_PAUSE) => {}
             event => {
                 if let Some(line) = line(event) {
                     say(&line);
@@ -86,7 +87,13 @@ fn line(event: &PullEvent<'_>) -> Option<String> {
             name,
             why,
             attempts_left: 0,
+        }
+        | PullEvent::AttachmentFailed {
+            place: name,
+            why,
+            attempts_left: 0,
         } => format!("{name}: given up: {why}"),
+        PullEvent::AttachmentDone { done, known, .. } => format!("attachments: {}", of_known(*done, *known)),
         PullEvent::FileFailed {
             name,
             why,
@@ -94,6 +101,11 @@ fn line(event: &PullEvent<'_>) -> Option<String> {
         } => format!("{name}: {why}; {attempts_left} more tries"),
         _ => return None,
     })
+}
+
+/// How many attachments are there of those that are known so far.
+fn of_known(done: u64, known: u64) -> String {
+    format!("{} of {}", count(done), count(known))
 }
 
 fn noun(kind: FileKind) -> &'static str {
@@ -108,11 +120,13 @@ fn noun(kind: FileKind) -> &'static str {
 ///
 /// `{"event":…,"timestamp":…}` with `kicked-off` `resumed`; `waiting` `why`, `waitMs`; `manifest` `files`; `file-begun` `name`,
 /// `bytesTotal`, `bytesDone`; `file-again` `name`, `why`; `progress` `bytes`; `file-done` `name`, `kind`, `lines`, `bytes`; `file-failed` `name`, `why`,
-/// `attemptsLeft`; and at the end `report`.
+/// `attemptsLeft`; `attachments` `done`, `known`, as often as bytes; `attachment-failed` `place`, `why`, `attemptsLeft`; `file-linked` `name`, `bytes`;
+/// and at the end `report`.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     bytes: AtomicU64,
     progress: Pace,
+    attachments: Pace,
 }
 
 impl Teller for Events {}
@@ -127,6 +141,7 @@ impl Watch for Events {
                 }
                 json!({ "event": "progress", "bytes": bytes })
             }
+            PullEvent::AttachmentDone { .. } if !self.attachments.is_due(EVENT_PAUSE) => return,
             event => match object(event) {
                 Some(object) => object,
                 None => return,
@@ -164,6 +179,19 @@ fn object(event: &PullEvent<'_>) -> Option<Value> {
             why,
             attempts_left,
         } => json!({ "event": "file-failed", "name": name, "why": why, "attemptsLeft": attempts_left }),
+        PullEvent::AttachmentDone { done, known, .. } => {
+            json!({ "event": "attachments", "done": done, "known": known })
+        }
+        PullEvent::AttachmentFailed {
+            place,
+            why,
+            attempts_left,
+        } => {
+            json!({ "event": "attachment-failed", "place": place, "why": why, "attemptsLeft": attempts_left })
+        }
+        PullEvent::FileLinked { name, bytes, .. } => {
+            json!({ "event": "file-linked", "name": name, "bytes": bytes })
+        }
         _ => return None,
     })
 }
@@ -330,6 +358,15 @@ impl Watch for Bars {
             } => self.begin(&mut state, name, *bytes_done, *bytes_total),
             PullEvent::FileBytes { name, bytes } => self.more(&mut state, name, *bytes),
             PullEvent::FileDone { name, bytes, .. } => self.finish(&mut state, name, *bytes),
+            PullEvent::AttachmentDone { done, known, .. } => {
+                self.wait(
+                    &format!("downloading attachments: {}", of_known(*done, *known)),
+                    0,
+                );
+            }
+            PullEvent::AttachmentFailed { attempts_left: 0, .. } => {
+                let _ = self.screen.println(line(event).unwrap_or_default());
+            }
             PullEvent::FileAgain { name, .. } => {
                 if let Some(file) = state.running.get_mut(*name) {
                     file.bytes_done = 0;
