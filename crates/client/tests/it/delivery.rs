@@ -4,13 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use fhirhose_client::pull::{Pull, PullSettings, Quiet};
+use fhirhose_client::pull::{AttachmentSettings, Pull, PullSettings, Quiet};
 use fhirhose_client::receipt::{ProveSettings, PulledFolder};
-use fhirhose_client::testing::{EhrSettings, FaultyEhr, Manner, Pages, Place, SimulatedClock, SourceFile};
+use fhirhose_client::testing::{
+    EhrSettings, FaultyEhr, Manner, Pages, Place, SimulatedClock, SourceAttachment, SourceFile,
+};
 use fhirhose_client::{
     DataProvider, Delivered, DeliveredPull, Destination, Error, ErrorKind, ExportParameters, Result,
 };
 use fhirhose_fhir::export_request::ExportLevel;
+use serde_json::json;
 
 use crate::case::Case;
 use crate::provider::PATIENTS;
@@ -156,4 +159,43 @@ async fn attachments_arrive_once_and_before_the_manifest_that_binds_them() {
     let proof = proof.prove(&ProveSettings::default(), &|_| ()).unwrap();
     assert!(proof.is_whole() && proof.attachments == 5, "{proof:?}");
     assert!(!staging.exists());
+}
+
+#[tokio::test]
+async fn lines_that_lead_to_attachments_arrive_with_them() {
+    let document = |id: usize| {
+        let url = format!("Binary/{id}");
+        let attachment = json!({"contentType": "text/plain", "url": url});
+        json!({"resourceType": "DocumentReference", "id": url.replace('/', "-"), "content": [{"attachment": attachment}]})
+    };
+    let lines = format!("{}\n{}\n", document(0), document(1));
+    let mut files = vec![SourceFile::output("Patient", PATIENTS); 3];
+    files.push(SourceFile::output("DocumentReference", lines));
+    let mut case = Case::of(files, Manner::default(), Vec::new()).await;
+    for content in ["first", "second"] {
+        case.ehr
+            .hold(SourceAttachment::new("text/plain", content.to_owned()));
+    }
+    case.settings.attachments = Some(AttachmentSettings::default());
+    let there = case.place.path().join("there");
+    let delivered = DeliveredPull {
+        pull: case.pull(),
+        to: Box::new(Elsewhere {
+            folder: there.clone(),
+            refuses: None,
+            taken: Arc::default(),
+        }),
+        journal: case.place.path().join("journal"),
+        parallel: 2,
+    };
+    let delivered = delivered.run(&Quiet).await.unwrap();
+    let Delivered::Pulled(report) = delivered else {
+        panic!("the manifest was not there")
+    };
+    assert_eq!(report.attachments.map(|attachments| attachments.files), Some(2));
+    let lines = std::fs::read_to_string(there.join("1.DocumentReference.ndjson")).unwrap();
+    assert_eq!(lines.matches("\"./attachments/").count(), 2, "{lines}");
+    let proof = PulledFolder::open(&there).unwrap();
+    let proof = proof.prove(&ProveSettings::default(), &|_| ()).unwrap();
+    assert!(proof.is_whole() && proof.attachments == 2, "{proof:?}");
 }
