@@ -43,8 +43,8 @@ pub(super) enum Look<'a> {
     Each(Option<&'a str>),
 }
 
-/// Begins the URL of an attachment that was stored.
-static LINK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"./attachments/"));
+/// Begins the URL of an attachment that was stored, but for a point before it in the folder of a page.
+static LINK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"./attachments/"));
 
 /// Reads a file to its end; `heard` is told of bytes on disk as they are read. The lines may link to the attachments, if there are some to look for.
 pub(super) fn scan(
@@ -204,9 +204,10 @@ impl<'a> LineWatch<'a> {
 /// Whether a line links to an attachment that is not there.
 fn dangles(line: &[u8], there: &Attachments) -> bool {
     LINK.find_iter(line).any(|at| {
+        let before = line[..at].strip_suffix(b".").unwrap_or(&line[..at]);
         let rest = &line[at + LINK.needle().len()..];
         let name = rest.split(|&byte| byte == b'"').next().unwrap_or_default();
         let name = std::str::from_utf8(name).ok().and_then(AttachmentName::parse);
-        name.is_some_and(|name| !there.has(&name))
+        before.ends_with(b"\"") && name.is_some_and(|name| !there.has(&name))
     })
 }
