@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use fhirhose_fhir::manifest::CHECKSUM_EXTENSION;
 use serde_json::{Map, Value, json};
 
 use super::journal::Record;
@@ -59,7 +60,7 @@ impl Run<'_> {
         let (mut manifest, entries) = {
             let plan = held(&self.plan);
             let first = plan.pages.first().map(|page| page.json.as_str());
-            (object(first.unwrap_or("{}"))?, entries(&plan)?)
+            (object(first.unwrap_or("{}"))?, entries(&plan, report)?)
         };
         let time = report.transaction_time.as_str();
         manifest.insert("transactionTime".to_owned(), time.into());
@@ -81,7 +82,7 @@ impl Run<'_> {
     /// Gives the folder of each page a manifest of its own.
     fn write_pages(&self, report: &PullReport) -> Result<()> {
         let plan = held(&self.plan);
-        let entries = entries(&plan)?;
+        let entries = entries(&plan, report)?;
         let pulled: HashMap<&str, &PulledFile> =
             report.files.iter().map(|file| (&*file.name, file)).collect();
         for (index, page) in plan.pages.iter().enumerate() {
@@ -123,8 +124,10 @@ fn page_entry(file: &PulledFile, page: usize, of_server: Option<&Value>) -> Valu
     entry
 }
 
-/// What the server says of each file, by its name here; `continuesInFile` names the file here too.
-fn entries(plan: &Plan) -> Result<BTreeMap<String, Value>> {
+/// What the server says of each file, by its name here; `continuesInFile` names the file here too, and a checksum is of the file here, whose
+/// lines may lead to attachments.
+fn entries(plan: &Plan, report: &PullReport) -> Result<BTreeMap<String, Value>> {
+    let pulled: HashMap<&str, &PulledFile> = report.files.iter().map(|file| (&*file.name, file)).collect();
     let names: HashMap<&str, &str> = plan.files.iter().map(|file| (&*file.url, &*file.name)).collect();
     let mut entries = BTreeMap::new();
     for page in &plan.pages {
@@ -144,10 +147,25 @@ fn entries(plan: &Plan) -> Result<BTreeMap<String, Value>> {
             if let Some(next) = next {
                 entry["continuesInFile"] = next.into();
             }
+            if let Some(file) = pulled.get(name) {
+                renew_checksum(&mut entry, &file.sha256);
+            }
             entries.insert(name.to_owned(), entry);
         }
     }
     Ok(entries)
+}
+
+/// Gives an entry that has a checksum, in an array of extensions or in an object by URL, this one.
+fn renew_checksum(entry: &mut Value, sha256: &str) {
+    let found = match entry.get_mut("extension") {
+        Some(Value::Array(list)) => list.iter_mut().find(|each| each["url"] == CHECKSUM_EXTENSION),
+        Some(Value::Object(by_url)) => by_url.get_mut(CHECKSUM_EXTENSION),
+        _ => None,
+    };
+    if let Some(found) = found.filter(|found| found["valueString"].is_string()) {
+        found["valueString"] = format!("sha256:{sha256}").into();
+    }
 }
 
 /// The file here that a URL of a page means.

@@ -1,6 +1,7 @@
 //! Attachments of pulled resources, from a faulty EHR: each is there once, and the resources lead there.
 
 mod crash;
+mod folder;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,8 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use fhirhose_client::ErrorKind;
 use fhirhose_client::pull::{AttachmentReport, AttachmentSettings, PullReport, PullSettings, Quiet};
 use fhirhose_client::testing::{
-    Cut, Fault, FileHost, ManifestShape, Manner, Pages, Place, RetryAfter, SourceAttachment, SourceFile,
-    Strike, Words,
+    Cut, Fault, FileHost, Manner, Place, RetryAfter, SourceAttachment, SourceFile, Strike, Words,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -508,25 +508,6 @@ async fn limits_hold_what_a_server_can_make_grow() {
     let mut case = notes(0, Manner::default(), Vec::new()).await;
     case.settings = with_attachments(AttachmentSettings::default());
     assert_eq!(case.pulled().await.attachments, Some(AttachmentReport::default()));
-}
-
-#[tokio::test]
-async fn files_in_folders_of_pages_lead_to_the_one_folder_of_attachments() {
-    let manner = Manner {
-        pages: Pages {
-            files_each: Some(1),
-            ..Pages::default()
-        },
-        shape: ManifestShape::Stu4,
-        ..Manner::default()
-    };
-    let mut case = notes(1, manner, Vec::new()).await;
-    case.settings.page_folders = true;
-    case.pulled().await;
-    let name = named(note(0).as_bytes(), ".txt");
-    let text = case.text("0/1.DocumentReference.ndjson");
-    assert!(text.contains(&format!("\"../{name}\"")), "{text}");
-    assert_eq!(case.text(&format!("0/../{name}")), note(0));
 }
 
 #[tokio::test]
