@@ -328,7 +328,7 @@ fn unknown(name: &str) -> String {
     }
     let names = KEYS.iter().map(|key| key.name);
     let nearest = names.min_by_key(|known| distance(known, name));
-    match nearest.filter(|known| distance(known, name) <= 3) {
+    match nearest.filter(|known| distance(known, name) <= (name.len() / 3).min(3)) {
         Some(nearest) => format!("bulk-data-client has no such setting; is it `{nearest}`?"),
         None => "bulk-data-client has no such setting".to_owned(),
     }
@@ -556,7 +556,9 @@ mod tests {
         ] {
             assert!(unknown(name).contains(&format!("`{meant}`")), "{name}");
         }
-        assert_eq!(unknown("colour"), "bulk-data-client has no such setting");
+        for name in ["colour", "nope", "x"] {
+            assert_eq!(unknown(name), "bulk-data-client has no such setting", "{name}");
+        }
         assert_eq!((distance("abc", "axc"), distance("", "ab")), (1, 2));
     }
 }
