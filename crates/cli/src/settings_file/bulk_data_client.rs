@@ -377,7 +377,12 @@ mod tests {
         let known: Vec<&str> = pull.get_arguments().filter_map(clap::Arg::get_long).collect();
         let flags = KEYS.iter().filter_map(|key| key.flag);
         let instead = INSTEAD.iter().map(|(flag, _)| *flag);
-        for flag in flags.chain(instead).chain(ASKED) {
+        let attached = [
+            "inline-attachments-below",
+            "inline-attachment-types",
+            "ignore-attachment-errors",
+        ];
+        for flag in flags.chain(instead).chain(ASKED).chain(attached) {
             assert!(known.contains(&flag), "--{flag}");
         }
     }

@@ -3,6 +3,7 @@
 use crate::client::{Place, stderr};
 use crate::faulty::{Ehr, patients};
 use crate::http::{ByHand, answer};
+use crate::pull_attachments::{attachments, own_server, urls};
 use crate::sample::{fhirhose, run, text};
 use fhirhose_auth::SigningKey;
 use fhirhose_client::testing::{Counts, EhrSettings, Fault, Manner, Place as At, Strike};
@@ -229,6 +230,47 @@ fn files_are_held_to_what_the_file_says() {
     let (_, folder) = pulled(&other_type(), "fileDownloadRetry: {limit: 1}");
     let log = std::fs::read_to_string(folder.path().join("out/log.ndjson")).unwrap();
     assert!(log.contains("download_error"), "{log}");
+}
+
+#[test]
+fn attachments_come_as_the_file_says() {
+    let (_place, base) = own_server();
+    for (settings, lie_there, is_inline) in [
+        (
+            "downloadAttachments: false, ignoreAttachmentDownloadErrors: true",
+            false,
+            false,
+        ),
+        (
+            "downloadAttachments: true, inlineDocRefAttachmentsSmallerThan: 0",
+            true,
+            false,
+        ),
+        ("downloadAttachments: ['text/']", true, false),
+        ("downloadAttachments: ['image/png']", false, false),
+        (
+            "inlineDocRefAttachmentsSmallerThan: 5 * 1024, ignoreAttachmentDownloadErrors: true",
+            false,
+            true,
+        ),
+        (
+            "inlineDocRefAttachmentsSmallerThan: 5 * 1024, inlineDocRefAttachmentTypes: ['application/pdf']",
+            true,
+            false,
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let object = format!("module.exports = {{fhirUrl: '{base}', destination: 'out', {settings}}}");
+        let file = write(folder.path(), "config.js", &object, 0o644);
+        let output = run(&["pull", "--config", text(&file)]);
+        assert_eq!(output.status.code(), Some(0), "{settings}: {}", stderr(&output));
+        let out = folder.path().join("out");
+        let is_there = out.join("attachments").is_dir() && !attachments(&out).is_empty();
+        assert_eq!(is_there, lie_there, "{settings}");
+        let url = &urls(&out)[0];
+        assert_eq!(url.starts_with("./attachments/"), lie_there, "{settings}: {url}");
+        assert_eq!(url.is_empty(), is_inline, "{settings}: {url}");
+    }
 }
 
 /// Settings that are refused, and the name that is told.

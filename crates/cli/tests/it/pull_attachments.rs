@@ -24,7 +24,7 @@ fn document(id: &str, content_type: &str, url: &str) -> String {
 }
 
 /// The URLs of the documents in a folder, in their order.
-fn urls(folder: &Path) -> Vec<String> {
+pub(crate) fn urls(folder: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(folder.join("1.DocumentReference.ndjson")).unwrap();
     let url = |line: &str| {
         let line: Value = serde_json::from_str(line).unwrap();
@@ -34,7 +34,7 @@ fn urls(folder: &Path) -> Vec<String> {
     text.lines().map(url).collect()
 }
 
-fn attachments(folder: &Path) -> BTreeSet<String> {
+pub(crate) fn attachments(folder: &Path) -> BTreeSet<String> {
     let entries = std::fs::read_dir(folder.join("attachments")).unwrap();
     let name = |entry: std::fs::DirEntry| format!("attachments/{}", entry.file_name().to_str().unwrap());
     entries.map(|entry| name(entry.unwrap())).collect()
@@ -50,7 +50,7 @@ fn log(folder: &Path, event: &str) -> Vec<Value> {
 }
 
 /// Our own server with a note and what refers to it.
-fn own_server() -> (Place, String) {
+pub(crate) fn own_server() -> (Place, String) {
     let mut place = Place::new();
     let binary = format!(
         "{{\"resourceType\":\"Binary\",\"id\":\"b1\",\"contentType\":\"text/plain\",\"data\":\"{NOTE_BASE64}\"}}\n"

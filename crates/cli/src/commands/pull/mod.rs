@@ -140,6 +140,7 @@ Examples:
   fhirhose pull https://ehr.example.org/fhir --out notes --type DocumentReference --download-attachments=text/,application/pdf
   fhirhose pull https://ehr.example.org/fhir --out changes --since 2026-11-20T02:00:00.123Z
   fhirhose pull -f https://ehr.example.org/fhir -d files -g 1234 --_type Patient     as bulk-data-client has it
+  fhirhose pull --config config.js                                                   with its settings, too
 
 Exit codes: 0 everything is there; 1 failed; 2 wrong usage; 3 some files or attachments are missing; 4 another process pulls into this folder;
 5 no space left on the disk. After 1, 3 and 5 the same command goes on where it was.";
