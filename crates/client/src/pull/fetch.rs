@@ -365,6 +365,7 @@ impl Run<'_> {
             lines: done.lines,
             bytes: done.bytes,
         });
+        self.attached.came(&done.name);
         held(&self.done).insert(done.name.clone(), (done, issues));
         Ok(())
     }

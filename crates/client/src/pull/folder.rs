@@ -15,6 +15,9 @@ use crate::{Error, ErrorKind, Result};
 /// What the pull keeps for itself, below the folder.
 const HIDDEN: &str = ".fhirhose-pull";
 
+/// How the files end that are written anew, their lines leading to attachments.
+pub(super) const LINKED_PARTIAL: &str = ".linked.partial";
+
 /// Whether a pull has been begun in a folder; it has ended when there is a `manifest.json` too.
 pub(crate) fn has_begun(root: &Path) -> bool {
     root.join(HIDDEN).is_dir()
@@ -79,7 +82,7 @@ impl PullFolder {
 
     /// Where the lines of a file that lead to its attachments are written.
     pub(super) fn linked_partial(&self, name: &str) -> PathBuf {
-        self.hidden(&format!("{}.linked.partial", name.replace('/', "-")))
+        self.hidden(&format!("{}{LINKED_PARTIAL}", name.replace('/', "-")))
     }
 
     /// Gives a whole file its name.

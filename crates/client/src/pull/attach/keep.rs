@@ -16,6 +16,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
+use super::ATTACHMENT_PARTIAL;
 use super::known::Content;
 use super::rules::{Rules, essence, extension};
 use super::scan::Wanted;
@@ -68,7 +69,7 @@ struct WireBinary<'a> {
 /// # Errors
 /// [`ErrorKind::Corrupt`] for what cannot be the content; [`ErrorKind::Disk`], [`ErrorKind::DiskFull`].
 pub(super) fn keep(keeping: &Keeping, pieces: mpsc::Receiver<Piece>) -> Result<Content> {
-    let partial = format!("attachment-{}.partial", hex(&keeping.wanted.key));
+    let partial = format!("{ATTACHMENT_PARTIAL}{}.partial", hex(&keeping.wanted.key));
     let partial = keeping.folder.hidden(&partial);
     let kept = keeping.take(&partial, pieces);
     if kept.is_err() {

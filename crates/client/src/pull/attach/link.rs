@@ -10,11 +10,11 @@ use base64::engine::general_purpose::STANDARD;
 use fhirhose_fhir::attachment::{Attachment, Change, absolute_url, rewrite};
 use sha2::{Digest, Sha256};
 
-use super::Links;
 use super::keep::name_content;
 use super::known::{Content, Known};
 use super::rules::{Rules, key};
 use super::scan::each_line;
+use super::{ATTACHMENT_PARTIAL, Links};
 use crate::pull::event::PullEvent;
 use crate::pull::folder::PullFolder;
 use crate::pull::journal::{Journal, Record};
@@ -258,7 +258,8 @@ impl Linking {
             return Ok(());
         }
         let bytes = self.read(content)?;
-        let partial = self.folder.hidden(&format!("{}.partial", content.name));
+        let partial = format!("{ATTACHMENT_PARTIAL}{}.partial", content.name);
+        let partial = self.folder.hidden(&partial);
         let mut file = File::create(&partial).map_err(|source| Error::disk("opening", &partial, source))?;
         file.write_all(&bytes)
             .and_then(|()| file.sync_all())

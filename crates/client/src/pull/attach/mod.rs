@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::folder::PullFolder;
+use super::folder::{LINKED_PARTIAL, PullFolder};
 use super::journal::{Journal, Record};
 use super::past::Past;
 use super::report::{AttachmentReport, FileKind, MissingFile, PulledFile};
@@ -32,6 +32,9 @@ use crate::{Error, Result};
 use known::{CONTENTS, Known, LEDGER};
 use rules::Rules;
 use scan::{Scanning, TYPES, scan};
+
+/// How the temporary files of contents are called.
+const ATTACHMENT_PARTIAL: &str = "attachment-";
 
 /// How many attachments that were found wait to be fetched.
 const WANTED_WAITING_MAX: usize = 64;
@@ -70,6 +73,11 @@ impl Attached {
             linked: Mutex::new(linked),
             ..Self::default()
         }
+    }
+
+    /// Notes that a file is there as the server has it, perhaps once more.
+    pub(in crate::pull) fn came(&self, name: &str) {
+        held(&self.linked).remove(name);
     }
 
     /// Attachments that could not be had.
@@ -199,6 +207,15 @@ pub(in crate::pull) fn clear_attachments(folder: &PullFolder) {
     // What stays after a failure is in nobody's way.
     let _ = std::fs::remove_file(folder.hidden(LEDGER));
     let _ = std::fs::remove_dir_all(folder.hidden(CONTENTS));
+    let left = std::fs::read_dir(folder.hidden(""))
+        .into_iter()
+        .flatten()
+        .flatten();
+    // What a crash has cut off, and nobody has gone on with since.
+    let is_cut = |name: &str| name.starts_with(ATTACHMENT_PARTIAL) || name.ends_with(LINKED_PARTIAL);
+    for entry in left.filter(|entry| is_cut(&entry.file_name().to_string_lossy())) {
+        let _ = std::fs::remove_file(entry.path());
+    }
 }
 
 /// The files of a folder and their bytes; makes their names last.

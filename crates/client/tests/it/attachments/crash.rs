@@ -93,3 +93,32 @@ async fn cl_10_a_file_that_was_replaced_just_before_a_crash_is_recognised() {
         assert_eq!([case.given(0), case.given(1)], [1, 1]);
     }
 }
+
+#[tokio::test]
+async fn cl_10_a_file_that_comes_again_leads_to_its_attachments_again() {
+    let media = "{\"resourceType\":\"Media\",\"id\":\"m\",\"content\":{\"url\":\"Binary/0\"}}\n";
+    let files = vec![
+        SourceFile::output("Media", media),
+        SourceFile::output(
+            "DocumentReference",
+            document(0, &[link("text/plain", "Binary/1")]),
+        ),
+    ];
+    let gone = Strike::times(2, Place::Attachment(1), Fault::answer(404, Words::Nothing));
+    let mut case = Case::of(files, Manner::default(), vec![gone]).await;
+    for _ in 0..2 {
+        case.ehr.hold(SourceAttachment::new("text/plain", NOTE));
+    }
+    case.settings = with_attachments(AttachmentSettings::default());
+    assert_eq!(case.pulled().await.missing.len(), 1);
+    let linked = case.text("1.Media.ndjson");
+    std::fs::remove_file(case.folder().join("1.Media.ndjson")).unwrap();
+    // As a kill would leave them.
+    for cut in ["attachment-00.partial", "1.Media.ndjson.linked.partial"] {
+        std::fs::write(case.folder().join(".fhirhose-pull").join(cut), "half").unwrap();
+    }
+    assert_eq!(case.pulled().await.attachments.unwrap().links, 2);
+    assert_eq!(case.text("1.Media.ndjson"), linked);
+    assert_eq!(case.given(0), 1, "the attachment was there");
+    case.assert_ended();
+}
