@@ -14,7 +14,12 @@ const LEVELS: [&str; 3] = ["Patient/$export", "$export", "Group/g1/$export"];
 
 /// A server as one that is to be certified would be set up: its exports are seen active at least once.
 async fn server() -> Server {
-    let server = Server::start_with(|settings| settings.status_hold_millis = 100).await;
+    holding(100).await
+}
+
+/// A server whose exports are seen active for so long.
+async fn holding(millis: u64) -> Server {
+    let server = Server::start_with(|settings| settings.status_hold_millis = millis).await;
     server.import_lines(&crate::fixture::POPULATION).await;
     server
 }
@@ -210,19 +215,18 @@ async fn elements_leave_meta_and_tag_every_resource() {
 // "Responds with 202 for active exports"; then "Replies properly in case of finished export": headers, keys, absolute URLs.
 #[tokio::test]
 async fn an_export_is_active_first_and_then_has_a_valid_manifest_s_01_s_05_s_10_s_11() {
+    // However late the first poll comes.
+    let active = holding(3_600_000).await;
     let server = server().await;
     for level in LEVELS {
-        let accepted = server.kick_off(level).await;
-        let status_url = accepted.header("content-location");
-        let poll = || {
-            server
-                .ask(Method::GET, status_url)
-                .header("accept", "application/json")
-        };
-        let first = poll().send().await;
+        let accepted = active.kick_off(level).await;
+        let poll = active.ask(Method::GET, accepted.header("content-location"));
+        let first = poll.header("accept", "application/json").send().await;
         assert_eq!((first.status, first.body.len()), (202, 0), "{level}");
         assert!(first.header("retry-after").parse::<u64>().unwrap() > 0);
         assert!(first.header("x-progress").len() < 100);
+        let accepted = server.kick_off(level).await;
+        let status_url = accepted.header("content-location");
         let finished = server.finished(status_url).await;
         assert_eq!(
             (finished.status, finished.header("content-type")),
