@@ -151,13 +151,18 @@ async fn large_file(server: &Server) -> String {
     manifest["output"][0]["url"].as_str().unwrap().to_owned()
 }
 
-#[tokio::test]
-async fn a_client_has_so_many_downloads_at_a_time_and_one_that_takes_nothing_is_cut_off() {
-    let server = Server::start_with(|settings| {
+/// A server that lets a client have one download at a time, and cuts off whoever takes nothing of it for so long.
+async fn one_download(stall_timeout_secs: u64) -> Server {
+    Server::start_with(|settings| {
         settings.floods.downloads_parallel_max = 1;
-        settings.connections.stall_timeout_secs = 1;
+        settings.connections.stall_timeout_secs = stall_timeout_secs;
     })
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn a_client_has_so_many_downloads_at_a_time() {
+    let server = one_download(3_600).await;
     let url = large_file(&server).await;
     let untouched = server.ask(Method::GET, &url).open().await;
     assert_eq!(untouched.status(), 200);
@@ -166,6 +171,15 @@ async fn a_client_has_so_many_downloads_at_a_time_and_one_that_takes_nothing_is_
     assert!(refused.header("retry-after").parse::<u64>().unwrap() > 0);
     let other = server.ask(Method::HEAD, &url).from("127.0.0.2").send().await;
     assert_eq!(other.status, 200, "another client has its own");
+    drop(untouched);
+}
+
+#[tokio::test]
+async fn a_download_of_which_nothing_is_taken_is_cut_off() {
+    let server = one_download(1).await;
+    let url = large_file(&server).await;
+    let untouched = server.ask(Method::GET, &url).open().await;
+    assert_eq!(untouched.status(), 200);
     eventually("the place of one that is cut off", async || {
         let again = server.ask(Method::HEAD, &url).send().await;
         (again.status == 200).then_some(())
