@@ -7,7 +7,7 @@ use fhirhose_jobs::{Clock, Failure, Outcome, Progress, SystemClock};
 use hyper::Method;
 use serde_json::json;
 
-use crate::fixture::{Held, Server, memory_store};
+use crate::fixture::{Held, Server, eventually, memory_store};
 
 /// Long enough to be still there when the test looks.
 const KEPT: Duration = Duration::from_secs(60);
@@ -280,18 +280,11 @@ async fn the_first_status_can_be_held_at_202_for_those_who_want_to_see_one_s_05(
     let accepted = server.kick_off("$export").await;
     let status_url = accepted.header("content-location");
     let id = status_url.rsplit('/').next().unwrap().parse().unwrap();
-    while !server
-        .store
-        .catalog()
-        .job(&id)
-        .await
-        .unwrap()
-        .unwrap()
-        .state
-        .is_ended()
-    {
-        tokio::task::yield_now().await;
-    }
+    eventually("the end of the export", async || {
+        let job = server.store.catalog().job(&id).await.unwrap().unwrap();
+        job.state.is_ended().then_some(())
+    })
+    .await;
     let answer = server.get(status_url).await;
     assert_eq!((answer.status, answer.body.len()), (202, 0));
     assert!(answer.has("x-progress") && answer.has("retry-after"));

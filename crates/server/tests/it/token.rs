@@ -14,7 +14,7 @@ use fhirhose_store::{DataFolder, Holder, OpenMode, Store, StoreSettings};
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::fixture::{POPULATION, Server};
+use crate::fixture::{POPULATION, Server, eventually};
 use crate::http::{Answer, Ask};
 use crate::registered::{JWT_BEARER, Registered, client, put_client};
 
@@ -273,17 +273,16 @@ async fn used_assertions_are_forgotten_after_their_end_and_bounded() {
     assert!(full.has("retry-after"));
     clock.advance(Duration::from_secs(362));
     let catalog = server.store.catalog();
-    while !catalog
-        .records(RecordKind::UsedAssertion, None, 10)
-        .await
-        .unwrap()
-        .is_empty()
-    {
-        tokio::task::yield_now().await;
-    }
-    while server.request_token(&reader, "system/Patient.rs").await.status != 200 {
-        tokio::task::yield_now().await;
-    }
+    eventually("used assertions are forgotten", async || {
+        let used = catalog.records(RecordKind::UsedAssertion, None, 10).await;
+        used.unwrap().is_empty().then_some(())
+    })
+    .await;
+    eventually("a token", async || {
+        let answer = server.request_token(&reader, "system/Patient.rs").await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
 }
 
 /// A client's own limit shortens its tokens and never lengthens them.
