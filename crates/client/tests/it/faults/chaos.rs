@@ -15,8 +15,8 @@ use super::{Case, chain, manifests::assert_same_texts, population, tokens};
 
 const RUNS: u64 = 220;
 const GARBLED: u64 = 120;
-/// In real time.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// In real time: much longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 #[tokio::test]
 async fn cl_04_cl_05_cl_10_faults_that_heal_lose_nothing_whatever_they_are() {
