@@ -2,6 +2,7 @@
 
 use crate::client::{Place, stderr};
 use crate::http::{ByHand, Request, answer, eventually};
+use crate::pull_attachments::own_server;
 use crate::sample::{fhirhose, succeed};
 use std::collections::BTreeMap;
 use std::process::{Command, Output, Stdio};
@@ -216,6 +217,28 @@ fn a_delivery_that_is_killed_goes_on_and_puts_nothing_twice() {
         twice <= DELIVERIES && contents.completed.values().all(|times| *times <= 2),
         "only what was not noted yet at the kill is put again: {:?}",
         contents.completed
+    );
+}
+
+#[test]
+fn attachments_are_put_before_the_manifest_and_prove_themselves_where_they_came_to() {
+    let (s3, (place, _)) = (SmallS3::start(), own_server());
+    let output = s3.pull(&place).arg("--download-attachments").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let contents = s3.contents.lock().unwrap();
+    let last = contents.changes.last().unwrap();
+    assert_eq!(last, "PUT /bucket/night/1/manifest.json");
+    let copy = place.path("copy");
+    for (path, object) in &contents.objects {
+        let file = copy.join(path.strip_prefix("/bucket/night/1/").unwrap());
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, object).unwrap();
+    }
+    let proof = succeed(&["verify", &place.at("copy")]);
+    assert!(
+        stderr(&proof).contains("1 attachments of 20 B"),
+        "{}",
+        stderr(&proof)
     );
 }
 
