@@ -52,14 +52,16 @@ impl Glancer {
     /// A [`Refusal`] for what is not UTF-8, not JSON, or not an object.
     pub fn glance<'l>(&mut self, line: &'l [u8]) -> Result<Glance<'l>, Refusal> {
         let refused = |breach: Breach| breach.refusal(None, None);
-        let (text, utf8) = valid_text(line);
-        utf8.map_err(refused)?;
-        if let Some(look) = quick_look(line, self.depth_max) {
+        if let Some(look) = quick_look(line, self.depth_max)
+            && (look.is_ascii || simdutf8::basic::from_utf8(line).is_ok())
+        {
             return Ok(Glance {
-                resource_type: look.resource_type.map(|quoted| meaning(text, quoted)),
-                id: look.id.map(|quoted| meaning(text, quoted)),
+                resource_type: look.resource_type.map(|quoted| meaning(line, quoted)),
+                id: look.id.map(|quoted| meaning(line, quoted)),
             });
         }
+        let (text, utf8) = valid_text(line);
+        utf8.map_err(refused)?;
         self.closer_look(text)
     }
 
@@ -84,14 +86,16 @@ impl Glancer {
             )));
         }
         Ok(Glance {
-            resource_type: roots.resource_type.map(|quoted| meaning(text, quoted)),
-            id: roots.id.map(|quoted| meaning(text, quoted)),
+            resource_type: roots.resource_type.map(|quoted| meaning(text.as_bytes(), quoted)),
+            id: roots.id.map(|quoted| meaning(text.as_bytes(), quoted)),
         })
     }
 }
 
-fn meaning(text: &str, quoted: Quoted) -> Cow<'_, str> {
-    decode(text.get(quoted.start..quoted.end).unwrap_or_default())
+/// What a string of a line that is UTF-8 means.
+fn meaning(line: &[u8], quoted: Quoted) -> Cow<'_, str> {
+    let raw = line.get(quoted.start..quoted.end).unwrap_or_default();
+    decode(std::str::from_utf8(raw).unwrap_or_default())
 }
 
 /// The same members, read by a parser that holds to no more than the grammar.

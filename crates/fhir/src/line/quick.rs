@@ -1,179 +1,305 @@
 //! The quick way to look at a line: [`quick_look`] takes the lines that nobody could doubt, which is nearly all of them.
+//!
+//! The grammar is held to by arithmetic on masks of 64 bytes ([`Blocks`]). What may follow what is one rule for every token of a block at
+//! once: the token behind a colon begins a value, that behind a string is a colon, a comma or a closing bracket, and so on. What depends
+//! on whether it stands in an object or an array (a name wants a colon, and only there) is marked, and looked up bracket by bracket.
 
-use crate::json::{Quoted, Structure, closing_quote, is_space, scan_number};
+use fearless_simd::{Level, Simd, dispatch};
 
-/// Objects and arrays within one another are told apart by one bit each.
-pub(super) const DEPTH_MAX: usize = 128;
+use crate::json::{Block, Blocks, Quoted, closing_quote, is_space, scan_number};
+
+/// Objects and arrays within one another are told apart by one bit each, below one that stands for the line.
+const DEPTH_MAX: usize = 62;
+
+/// What is open between the brackets of the root.
+const ROOT: u64 = 0b11;
 
 /// The root members of a line that matter, if they are there.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Look {
     pub(super) resource_type: Option<Quoted>,
     pub(super) id: Option<Quoted>,
+    /// Whether all of the line is ASCII.
+    pub(super) is_ascii: bool,
 }
 
-/// Holds a line to the grammar and finds its type and id; nothing for a line that is none, or that wants a closer look: one with a name
-/// of the root that has an escape in it, with a type or an id that is not a string or there twice, with half a surrogate pair or a number
-/// beyond a double's range.
+/// Holds a line to the grammar and finds its type and id; nothing for a line that is none, or that wants a closer look: one that does not
+/// begin with its bracket, or with an escape in what may be a name or white space behind one, with a type or an id that is not a string
+/// or there twice, with half a surrogate pair or a number beyond a double's range. Bytes beyond ASCII pass, whatever they are.
 pub(super) fn quick_look(line: &[u8], depth_max: usize) -> Option<Look> {
+    dispatch!(Level::new(), simd => look(simd, line, depth_max))
+}
+
+#[inline(always)]
+fn look<S: Simd>(simd: S, line: &[u8], depth_max: usize) -> Option<Look> {
+    if line.first() != Some(&b'{') || depth_max == 0 {
+        return None;
+    }
     let mut walk = Walk {
         line,
-        structure: Structure::new(line),
-        depth: 0,
-        depth_max: depth_max.min(DEPTH_MAX),
-        objects: 0,
+        tokens: Tokens::default(),
+        nest: Nest {
+            open: ROOT,
+            open_max: (2 << depth_max.min(DEPTH_MAX)) - 1,
+        },
         look: Look::default(),
     };
-    walk.run()?;
-    walk.structure.is_sound().then_some(walk.look)
+    walk.run(simd)?;
+    Some(walk.look)
 }
 
 struct Walk<'l> {
     line: &'l [u8],
-    structure: Structure<'l>,
-    /// How many objects and arrays are open.
-    depth: usize,
-    depth_max: usize,
-    /// One bit for each of them, the innermost the lowest: one for an object.
-    objects: u128,
+    tokens: Tokens,
+    nest: Nest,
     look: Look,
 }
 
-/// What may come next.
-#[derive(Clone, Copy)]
-enum Next {
-    /// The first name of an object, or its end.
-    NameOrEnd,
-    /// The first element of an array, or its end.
-    ElementOrEnd,
-    /// A comma, or the end of what is open.
-    CommaOrEnd,
-    /// Nothing.
-    Nothing,
+/// How far the tokens before a block have a say in it: ones where its first bytes are behind a token of this kind, or in one.
+struct Tokens {
+    open: u64,
+    comma: u64,
+    colon: u64,
+    /// The end of a value or a name.
+    end: u64,
+    /// The end of a string that may be a name.
+    name: u64,
+    in_name: u64,
+    in_word: u64,
+    /// The quotes of the block before that open strings.
+    quotes: u64,
 }
 
-/// A root member that matters.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Member {
-    ResourceType,
-    Id,
-    Other,
+/// What the rules say of a block, one bit a byte.
+struct Ruled {
+    /// What may not be there.
+    wrong: u64,
+    /// What may only be there in an object.
+    for_objects: u64,
+    /// What may only be there in an array, or just behind such a thing.
+    for_arrays: u64,
+    /// The first bytes of numbers and literals.
+    words: u64,
+    /// The colons behind names that are as long as those that matter.
+    names: u64,
+}
+
+/// What is open within what.
+struct Nest {
+    /// One bit for each object and array that is open, the innermost the lowest: one for an object. The highest one stands for the line.
+    open: u64,
+    open_max: u64,
+}
+
+impl Default for Tokens {
+    /// A line is one value: as if a colon stood before it.
+    fn default() -> Self {
+        Self {
+            open: 0,
+            comma: 0,
+            colon: 1,
+            end: 0,
+            name: 0,
+            in_name: 0,
+            in_word: 0,
+            quotes: 0,
+        }
+    }
+}
+
+impl Tokens {
+    /// Holds a block to the rules; `SPACES` says whether it has white space outside of strings.
+    #[inline(always)]
+    fn rule<const SPACES: bool>(&mut self, block: &Block) -> Ruled {
+        let spaces = if SPACES { block.spaces } else { 0 };
+        let behind_open = behind(block.opens, spaces, &mut self.open);
+        let behind_comma = behind(block.commas, spaces, &mut self.comma);
+        let behind_colon = behind(block.colons, spaces, &mut self.colon);
+        // Words are told to end where something else begins.
+        let ends = block.closes | block.quote_ends | block.words;
+        let behind_end = behind(ends, spaces, &mut self.end) & !block.words;
+        let words = block.words & !(block.words << 1 | self.in_word);
+        self.in_word = block.words >> 63;
+
+        let others = block.opens | words;
+        let elements = behind_open | behind_comma;
+        // Behind an opening bracket or a comma a string may be a name: what follows it tells. A sum carries ones through such strings.
+        let (sum, is_over) = block.strings.overflowing_add(block.quotes & elements);
+        let (sum, is_over_too) = sum.overflowing_add(self.in_name);
+        self.in_name = u64::from(is_over | is_over_too);
+        let escaped_names = block.backslashes & block.strings & !sum;
+        let behind_name = (sum & block.quote_ends) << 1 | self.name;
+        self.name = (sum & block.quote_ends) >> 63;
+
+        let misplaced_value = (others | block.quotes) & !(elements | behind_colon);
+        let misplaced_end = block.commas & !behind_end | block.closes & !(behind_end | behind_open);
+        let misplaced_colon = block.colons & !behind_name;
+        Ruled {
+            wrong: misplaced_value | misplaced_end | misplaced_colon | escaped_names,
+            for_objects: block.colons,
+            for_arrays: behind_name & !block.colons | others & elements,
+            words,
+            names: block.colons & self.behind_names(block),
+        }
+    }
+
+    /// Where a name as long as `id` or `resourceType` would have its colon.
+    #[inline(always)]
+    fn behind_names(&mut self, block: &Block) -> u64 {
+        let ids = block.quotes << 4 | self.quotes >> 60;
+        let types = block.quotes << 14 | self.quotes >> 50;
+        self.quotes = block.quotes;
+        ids | types
+    }
+}
+
+/// The first bytes behind those of `tokens` that are no spaces; `carried` is one where the next block's first byte is behind one of them.
+#[inline(always)]
+fn behind(tokens: u64, spaces: u64, carried: &mut u64) -> u64 {
+    let next = tokens << 1 | *carried;
+    // Where a space is next, the sum carries a one through all spaces that follow it.
+    let (sum, is_over) = next.overflowing_add(spaces);
+    *carried = tokens >> 63 | u64::from(is_over);
+    sum & !spaces
+}
+
+impl Nest {
+    /// What lies between two brackets, the second one included, may be there.
+    #[inline(always)]
+    fn allows(&self, ruled: &Ruled, span: u64) -> bool {
+        let wrong = match self.open & 1 {
+            1 => ruled.for_arrays,
+            _ => ruled.for_objects,
+        };
+        wrong & span == 0
+    }
+
+    /// Takes one bracket.
+    #[inline(always)]
+    fn take(&mut self, opens: bool, is_brace: u64) -> Option<()> {
+        if opens {
+            self.open = self.open << 1 | is_brace;
+            (self.open <= self.open_max).then_some(())
+        } else {
+            let is_same = (self.open ^ is_brace) & 1 == 0;
+            self.open >>= 1;
+            is_same.then_some(())
+        }
+    }
 }
 
 impl Walk<'_> {
-    #[inline]
-    fn run(&mut self) -> Option<()> {
-        let (_, begin) = self.structure.next()?;
-        if begin != b'{' {
-            return None;
-        }
-        let mut next = self.open(true)?;
-        loop {
-            next = match next {
-                Next::NameOrEnd => match self.structure.next()? {
-                    (_, b'}') => self.close(),
-                    (at, byte) => self.member(at, byte)?,
-                },
-                Next::ElementOrEnd => match self.structure.next()? {
-                    (_, b']') => self.close(),
-                    (at, byte) => self.value(at, byte)?,
-                },
-                Next::CommaOrEnd => self.comma_or_end()?,
-                Next::Nothing => return self.structure.next().is_none().then_some(()),
+    #[inline(always)]
+    fn run<S: Simd>(&mut self, simd: S) -> Option<()> {
+        let mut blocks = Blocks::new(simd, self.line);
+        // The root's own bracket is open already.
+        let mut first = 1;
+        while let Some(block) = blocks.next() {
+            let ruled = match block.spaces {
+                0 => self.tokens.rule::<false>(&block),
+                _ => self.tokens.rule::<true>(&block),
+            };
+            if ruled.wrong != 0 {
+                return None;
+            }
+            if ruled.names != 0 {
+                self.names(&block, ruled.names, first)?;
+            }
+            if ruled.words != 0 {
+                self.words(&block, ruled.words)?;
+            }
+            let mut brackets = (block.opens | block.closes) & !first;
+            first = 0;
+            let mut left = u64::MAX;
+            while brackets != 0 {
+                let up_to = brackets ^ (brackets - 1);
+                if !self.nest.allows(&ruled, left & up_to) {
+                    return None;
+                }
+                left = !up_to;
+                let bit = brackets & up_to;
+                brackets &= left;
+                let is_brace = u64::from(block.braces & bit != 0);
+                self.nest.take(block.opens & bit != 0, is_brace)?;
+                if self.nest.open == 1 {
+                    self.look.is_ascii = blocks.is_ascii();
+                    let end = block.at + left.trailing_zeros() as usize;
+                    return self.ends(blocks.is_sound(), end);
+                }
+            }
+            if !self.nest.allows(&ruled, left) {
+                return None;
             }
         }
+        None
     }
 
-    #[inline(always)]
-    fn comma_or_end(&mut self) -> Option<Next> {
-        let is_object = self.objects & 1 == 1;
-        match (self.structure.next()?.1, is_object) {
-            (b',', true) => {
-                let (at, byte) = self.structure.next()?;
-                self.member(at, byte)
+    /// Whether nothing but white space is left behind the root.
+    fn ends(&self, is_sound: bool, end: usize) -> Option<()> {
+        let rest = self.line.get(end..)?;
+        let is_blank = |byte: &u8| is_space(*byte) && *byte != b'\n';
+        (is_sound && rest.iter().all(is_blank)).then_some(())
+    }
+
+    #[inline(never)]
+    fn words(&self, block: &Block, mut words: u64) -> Option<()> {
+        while words != 0 {
+            let at = block.at + words.trailing_zeros() as usize;
+            if !is_word(self.line, at) {
+                return None;
             }
-            (b',', false) => {
-                let (at, byte) = self.structure.next()?;
-                self.value(at, byte)
+            words &= words - 1;
+        }
+        Some(())
+    }
+
+    /// Keeps the values of those names that matter.
+    #[inline(never)]
+    fn names(&mut self, block: &Block, mut colons: u64, first: u64) -> Option<()> {
+        while colons != 0 {
+            let bit = colons & colons.wrapping_neg();
+            let before = bit - 1;
+            let opened = (block.opens & before & !first).count_ones();
+            let closed = (block.closes & before).count_ones();
+            // One bit stands for the line.
+            if 63 - self.nest.open.leading_zeros() + opened == 1 + closed {
+                self.name(block.at + colons.trailing_zeros() as usize)?;
             }
-            (b'}', true) | (b']', false) => Some(self.close()),
-            _ => None,
+            colons &= !bit;
         }
+        Some(())
     }
 
-    /// A member of an object, from its name on.
-    #[inline(always)]
-    fn member(&mut self, at: usize, byte: u8) -> Option<Next> {
-        if byte != b'"' {
-            return None;
-        }
-        let (_, b':') = self.structure.next()? else {
-            return None;
+    /// Keeps the value behind a colon, if the name before it is one of those that matter.
+    fn name(&mut self, colon: usize) -> Option<()> {
+        let before = self.line.get(..colon)?;
+        let kept = if before.ends_with(b"\"id\"") {
+            &mut self.look.id
+        } else if before.ends_with(b"\"resourceType\"") {
+            &mut self.look.resource_type
+        } else {
+            return Some(());
         };
-        let member = match self.depth {
-            // What may have escapes is known once the colon has been seen.
-            1 => root_member(self.line, at, self.structure.may_have_escapes(at))?,
-            _ => Member::Other,
+        let value = self.line.get(colon + 1..)?;
+        let spaces = value.iter().position(|&byte| !is_space(byte))?;
+        let start = colon + 1 + spaces + 1;
+        let quoted = Quoted {
+            start,
+            end: closing_quote(self.line, start),
+            escaped: false,
         };
-        let (begin, byte) = self.structure.next()?;
-        if member != Member::Other {
-            self.keep(member, begin, byte)?;
-        }
-        self.value(begin, byte)
-    }
-
-    /// A value, from its first byte on, up to the end of what opens or is whole.
-    #[inline(always)]
-    fn value(&mut self, at: usize, byte: u8) -> Option<Next> {
-        match byte {
-            b'"' => Some(Next::CommaOrEnd),
-            b'{' => self.open(true),
-            b'[' => self.open(false),
-            _ => is_scalar(self.line, at, byte).then_some(Next::CommaOrEnd),
-        }
-    }
-
-    #[inline(always)]
-    fn open(&mut self, is_object: bool) -> Option<Next> {
-        if self.depth == self.depth_max {
-            return None;
-        }
-        self.depth += 1;
-        self.objects = self.objects << 1 | u128::from(is_object);
-        Some(match is_object {
-            true => Next::NameOrEnd,
-            false => Next::ElementOrEnd,
-        })
-    }
-
-    #[inline(always)]
-    fn close(&mut self) -> Next {
-        self.depth -= 1;
-        self.objects >>= 1;
-        match self.depth {
-            0 => Next::Nothing,
-            _ => Next::CommaOrEnd,
-        }
-    }
-
-    #[inline(always)]
-    fn keep(&mut self, member: Member, at: usize, byte: u8) -> Option<()> {
-        let kept = match member {
-            Member::ResourceType => &mut self.look.resource_type,
-            _ => &mut self.look.id,
-        };
-        (byte == b'"' && kept.replace(quoted(self.line, at)).is_none()).then_some(())
+        (value.get(spaces) == Some(&b'"') && kept.replace(quoted).is_none()).then_some(())
     }
 }
 
 /// Whether a number or a literal begins at `at`, and nothing clings to it.
 #[inline(never)]
-fn is_scalar(line: &[u8], at: usize, byte: u8) -> bool {
-    let end = match byte {
-        b'-' | b'0'..=b'9' => scan_number(line, at).ok(),
-        b't' => literal_end(line, at, b"true"),
-        b'f' => literal_end(line, at, b"false"),
-        b'n' => literal_end(line, at, b"null"),
+fn is_word(line: &[u8], at: usize) -> bool {
+    let end = match line.get(at) {
+        Some(b'-' | b'0'..=b'9') => scan_number(line, at).ok(),
+        Some(b't') => literal_end(line, at, b"true"),
+        Some(b'f') => literal_end(line, at, b"false"),
+        Some(b'n') => literal_end(line, at, b"null"),
         _ => None,
     };
     let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']') || is_space(*byte);
@@ -183,34 +309,6 @@ fn is_scalar(line: &[u8], at: usize, byte: u8) -> bool {
 fn literal_end(line: &[u8], at: usize, word: &[u8]) -> Option<usize> {
     let end = at + word.len();
     (line.get(at..end)? == word).then_some(end)
-}
-
-/// Which member of the root begins with the quote at `at`; nothing where that cannot be said at a glance.
-#[inline(never)]
-fn root_member(line: &[u8], at: usize, may_have_escapes: bool) -> Option<Member> {
-    let rest = line.get(at + 1..)?;
-    if rest.starts_with(b"id\"") {
-        return Some(Member::Id);
-    }
-    if rest.starts_with(b"resourceType\"") {
-        return Some(Member::ResourceType);
-    }
-    if may_have_escapes {
-        let name = rest.get(..closing_quote(rest, 0))?;
-        return (!name.contains(&b'\\')).then_some(Member::Other);
-    }
-    Some(Member::Other)
-}
-
-/// The string that begins with the quote at `at`.
-#[inline(never)]
-fn quoted(line: &[u8], at: usize) -> Quoted {
-    let start = at + 1;
-    Quoted {
-        start,
-        end: closing_quote(line, start),
-        escaped: false,
-    }
 }
 
 #[cfg(test)]
@@ -255,7 +353,13 @@ mod tests {
     ];
 
     fn same_as_a_closer_look(line: &str) {
-        let Some(look) = quick_look(line.as_bytes(), 100) else {
+        let look = quick_look(line.as_bytes(), 100);
+        assert_eq!(
+            dispatch!(Level::baseline(), simd => super::look(simd, line.as_bytes(), 100)),
+            look,
+            "{line}"
+        );
+        let Some(look) = look else {
             return;
         };
         let text = |quoted: Option<Quoted>| {
@@ -286,8 +390,7 @@ mod tests {
 
         #[test]
         fn one_byte_changed_is_seen_alike(at in 0usize..300, byte in 0u8..128) {
-            let line = r#" {"resourceType":"Patient","meta":{"tag":[{"code":"a\"b\\"},{}, []]},"x":[1,-2.5E+3,true,false,null,""],"id":"p\u00e91" ,
-                "text":{"div":"<div xmlns=\"http://www.w3.org/1999/xhtml\">\ud83d\ude00 é<\/div>"},"y":{"z":[[[{"deep":0}]]]}} "#;
+            let line = r#"{"resourceType":"Patient","meta":{"tag":[{"code":"a\"b\\"},{}, []]},"x":[1,-2.5E+3,true,false,null,""],"id":"p\u00e91" , "text":{"div":"<div xmlns=\"http://www.w3.org/1999/xhtml\">\ud83d\ude00 é<\/div>"},"y":{"z":[[[{"deep":0}]]]}} "#;
             prop_assert!(quick_look(line.as_bytes(), 100).is_some());
             let mut bytes = line.as_bytes().to_vec();
             let at = at % bytes.len();
@@ -301,10 +404,42 @@ mod tests {
     #[test]
     fn it_follows_no_deeper_than_it_is_told() {
         let line = |depth: usize| format!("{{\"x\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
-        assert!(quick_look(line(100).as_bytes(), 100).is_some());
-        assert!(quick_look(line(101).as_bytes(), 100).is_none());
-        assert!(quick_look(line(DEPTH_MAX).as_bytes(), usize::MAX).is_some());
-        assert!(quick_look(line(DEPTH_MAX + 1).as_bytes(), usize::MAX).is_none());
+        let passes = |depth: usize, depth_max: usize| quick_look(line(depth).as_bytes(), depth_max).is_some();
+        assert!(passes(20, 20) && !passes(21, 20));
+        assert!(passes(DEPTH_MAX, usize::MAX) && !passes(DEPTH_MAX + 1, usize::MAX));
+        assert!(quick_look(b"{}", 1).is_some() && quick_look(b"{}", 0).is_none());
+    }
+
+    /// Every short row of tokens, alone in a line and behind others.
+    #[test]
+    fn rows_of_tokens_pass_a_closer_look_alike() {
+        let tokens = ["{", "}", "[", "]", ":", ",", "\"id\"", "1", " "];
+        let mut rows = vec![String::new()];
+        for _ in 0..5 {
+            let longer = rows
+                .iter()
+                .flat_map(|row| tokens.map(|token| format!("{row}{token}")));
+            rows = longer.collect();
+            for row in &rows {
+                same_as_a_closer_look(&format!("{{{row}"));
+                same_as_a_closer_look(&format!("{{\"id\":[1,{{{row}}}]}}"));
+                same_as_a_closer_look(&format!("{{\"x\":\"{}\",{row}}}", "x".repeat(54)));
+            }
+        }
+    }
+
+    #[test]
+    fn what_writers_put_between_tokens_needs_no_closer_look() {
+        let lines = [
+            "{\"resourceType\": \"Patient\", \"id\": \"p1\", \"active\": true, \"name\": [{\"given\": [\"A\", \"B\"]}]}",
+            "{\"resourceType\":\"Patient\",\"id\":\"p1\"}\r",
+            "{ \"id\":\t\"p1\" , \"x\": [ ] , \"resourceType\": \"Patient\" } ",
+        ];
+        for line in lines {
+            let look = quick_look(line.as_bytes(), 100).unwrap();
+            assert!(look.id.is_some() && look.resource_type.is_some(), "{line}");
+            same_as_a_closer_look(line);
+        }
     }
 
     #[test]
