@@ -42,8 +42,8 @@ fn check_glance(line: &[u8], is_strict: bool) {
             // A tree does not hold what half surrogates and huge numbers mean.
             if let Ok(tree) = serde_json::from_slice::<Value>(line) {
                 assert!(tree.is_object());
-                assert_eq!(glance.resource_type.as_deref(), tree["resourceType"].as_str());
-                assert_eq!(glance.id.as_deref(), tree["id"].as_str());
+                assert_eq!(glance.resource_type().as_deref(), tree["resourceType"].as_str());
+                assert_eq!(glance.id().as_deref(), tree["id"].as_str());
             }
         }
         Err(refusal) => {

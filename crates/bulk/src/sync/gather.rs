@@ -246,8 +246,8 @@ impl Pass<'_> {
         let Ok(glance) = self.glancer.glance(text) else {
             return Ok(());
         };
-        let resource_type = glance.resource_type.and_then(|name| ResourceType::parse(&name));
-        let id = glance.id.filter(|id| is_valid_id(id.as_bytes()));
+        let resource_type = glance.resource_type().and_then(|name| ResourceType::parse(&name));
+        let id = glance.id().filter(|id| is_valid_id(id.as_bytes()));
         let (Some(resource_type), Some(id)) = (resource_type, id) else {
             return Ok(());
         };

@@ -176,13 +176,13 @@ impl LineCheck {
                 return Err(format!("line {}: {}", self.seen.lines + 1, refusal.message));
             }
         };
-        let resource_type = glance.resource_type.as_deref();
-        if self.expected.resource_type.is_some() && resource_type != self.expected.resource_type.as_deref() {
+        let expected = self.expected.resource_type.as_deref();
+        if expected.is_some_and(|name| !glance.is_of_type(name)) {
             let problem = "its type is not the one that the manifest names";
             return Err(format!("line {}: {problem}", self.seen.lines + 1));
         }
         self.seen.lines += 1;
-        if self.expected.resource_type.is_none() && resource_type == Some("Parameters") {
+        if expected.is_none() && glance.is_of_type("Parameters") {
             self.seen.headers += 1;
             return Ok(());
         }

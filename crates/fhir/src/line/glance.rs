@@ -27,10 +27,52 @@ pub struct Glancer {
 /// What a line says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glance<'l> {
+    resource_type: Option<Text<'l>>,
+    id: Option<Text<'l>>,
+}
+
+/// A string of a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Text<'l> {
+    /// As it stands between its quotes.
+    Raw(&'l [u8]),
+    /// What it means.
+    Meaning(Cow<'l, str>),
+}
+
+impl<'l> Glance<'l> {
     /// `resourceType`, if it is a string.
-    pub resource_type: Option<Cow<'l, str>>,
+    pub fn resource_type(&self) -> Option<Cow<'l, str>> {
+        self.resource_type.as_ref().map(Text::meaning)
+    }
+
     /// `id`, if it is a string.
-    pub id: Option<Cow<'l, str>>,
+    pub fn id(&self) -> Option<Cow<'l, str>> {
+        self.id.as_ref().map(Text::meaning)
+    }
+
+    /// Whether `resourceType` is this. Cheaper than to ask which it is.
+    pub fn is_of_type(&self, name: &str) -> bool {
+        match &self.resource_type {
+            Some(Text::Raw(raw)) if *raw == name.as_bytes() => true,
+            Some(text) => text.meaning() == name,
+            None => false,
+        }
+    }
+}
+
+impl<'l> Text<'l> {
+    fn raw(line: &'l [u8], quoted: Quoted) -> Self {
+        Self::Raw(line.get(quoted.start..quoted.end).unwrap_or_default())
+    }
+
+    /// The line is known to be UTF-8.
+    fn meaning(&self) -> Cow<'l, str> {
+        match self {
+            Self::Raw(raw) => decode(std::str::from_utf8(raw).unwrap_or_default()),
+            Self::Meaning(text) => text.clone(),
+        }
+    }
 }
 
 impl Default for Glancer {
@@ -56,8 +98,8 @@ impl Glancer {
             && (look.is_ascii || simdutf8::basic::from_utf8(line).is_ok())
         {
             return Ok(Glance {
-                resource_type: look.resource_type.map(|quoted| meaning(line, quoted)),
-                id: look.id.map(|quoted| meaning(line, quoted)),
+                resource_type: look.resource_type.map(|quoted| Text::raw(line, quoted)),
+                id: look.id.map(|quoted| Text::raw(line, quoted)),
             });
         }
         let (text, utf8) = valid_text(line);
@@ -73,7 +115,10 @@ impl Glancer {
             // The pass is stricter than the grammar in names given twice, half surrogate pairs and huge numbers.
             return match serde_json::from_str(text) {
                 Ok(Tolerant { resource_type, id }) if roots.is_object && fault.kind() != FaultKind::Depth => {
-                    Ok(Glance { resource_type, id })
+                    Ok(Glance {
+                        resource_type: resource_type.map(Text::Meaning),
+                        id: id.map(Text::Meaning),
+                    })
                 }
                 _ => Err(refused(Breach::from(fault))),
             };
@@ -86,16 +131,10 @@ impl Glancer {
             )));
         }
         Ok(Glance {
-            resource_type: roots.resource_type.map(|quoted| meaning(text.as_bytes(), quoted)),
-            id: roots.id.map(|quoted| meaning(text.as_bytes(), quoted)),
+            resource_type: (roots.resource_type).map(|quoted| Text::raw(text.as_bytes(), quoted)),
+            id: roots.id.map(|quoted| Text::raw(text.as_bytes(), quoted)),
         })
     }
-}
-
-/// What a string of a line that is UTF-8 means.
-fn meaning(line: &[u8], quoted: Quoted) -> Cow<'_, str> {
-    let raw = line.get(quoted.start..quoted.end).unwrap_or_default();
-    decode(std::str::from_utf8(raw).unwrap_or_default())
 }
 
 /// The same members, read by a parser that holds to no more than the grammar.
@@ -169,11 +208,14 @@ mod tests {
         let mut glancer = Glancer::default();
         let glance = glancer.glance(line.as_bytes()).ok()?;
         let text = |part: Option<Cow<'_, str>>| part.map(Cow::into_owned).unwrap_or_default();
-        Some((text(glance.resource_type), text(glance.id)))
+        Some((text(glance.resource_type()), text(glance.id())))
     }
 
     #[test]
     fn types_and_ids_that_r4_does_not_know_pass() {
+        let line = br#"{"resourceType":"Pa\u0074ient"}"#;
+        let escaped = Glancer::default().glance(line).unwrap().is_of_type("Patient");
+        assert!(escaped && !Glancer::default().glance(b"{}").unwrap().is_of_type(""));
         let seen = glance(r#"{"id":"a b/c","x":{"id":"inner"},"resourceType":"NutritionIntake"}"#);
         assert_eq!(seen, Some(("NutritionIntake".to_owned(), "a b/c".to_owned())));
         assert_eq!(

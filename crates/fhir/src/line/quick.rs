@@ -192,9 +192,7 @@ impl Walk<'_> {
     #[inline(always)]
     fn run<S: Simd>(&mut self, simd: S) -> Option<()> {
         let mut blocks = Blocks::new(simd, self.line);
-        // The root's own bracket is open already.
-        let mut first = 1;
-        while let Some(block) = blocks.next() {
+        while let Some(mut block) = blocks.next() {
             let ruled = match block.spaces {
                 0 => self.tokens.rule::<false>(&block),
                 _ => self.tokens.rule::<true>(&block),
@@ -202,43 +200,50 @@ impl Walk<'_> {
             if ruled.wrong != 0 {
                 return None;
             }
+            if block.at == 0 {
+                // The root's own bracket is open already.
+                block.opens &= !1;
+            }
             if ruled.names != 0 {
-                self.names(&block, ruled.names, first)?;
+                self.names(&block, ruled.names)?;
             }
             if ruled.words != 0 {
                 self.words(&block, ruled.words)?;
             }
-            let mut brackets = (block.opens | block.closes) & !first;
-            first = 0;
-            let mut left = u64::MAX;
-            while brackets != 0 {
-                let up_to = brackets ^ (brackets - 1);
-                if !self.nest.allows(&ruled, left & up_to) {
-                    return None;
-                }
-                left = !up_to;
-                let bit = brackets & up_to;
-                brackets &= left;
-                let is_brace = u64::from(block.braces & bit != 0);
-                self.nest.take(block.opens & bit != 0, is_brace)?;
-                if self.nest.open == 1 {
-                    self.look.is_ascii = blocks.is_ascii();
-                    let end = block.at + left.trailing_zeros() as usize;
-                    return self.ends(blocks.is_sound(), end);
-                }
-            }
-            if !self.nest.allows(&ruled, left) {
-                return None;
+            if let Some(end) = self.brackets(&block, &ruled)? {
+                self.look.is_ascii = blocks.is_ascii();
+                return (blocks.is_sound() && self.is_blank_from(end)).then_some(());
             }
         }
         None
     }
 
-    /// Whether nothing but white space is left behind the root.
-    fn ends(&self, is_sound: bool, end: usize) -> Option<()> {
-        let rest = self.line.get(end..)?;
+    /// Follows the brackets of a block; gives where the root ends, if it does.
+    #[inline(always)]
+    fn brackets(&mut self, block: &Block, ruled: &Ruled) -> Option<Option<usize>> {
+        let mut brackets = block.opens | block.closes;
+        let mut left = u64::MAX;
+        while brackets != 0 {
+            let up_to = brackets ^ (brackets - 1);
+            if !self.nest.allows(ruled, left & up_to) {
+                return None;
+            }
+            left = !up_to;
+            let bit = brackets & up_to;
+            brackets &= left;
+            let is_brace = u64::from(block.braces & bit != 0);
+            self.nest.take(block.opens & bit != 0, is_brace)?;
+            if self.nest.open == 1 {
+                return Some(Some(block.at + left.trailing_zeros() as usize));
+            }
+        }
+        self.nest.allows(ruled, left).then_some(None)
+    }
+
+    /// Whether nothing but white space is left. A line has no line break.
+    fn is_blank_from(&self, end: usize) -> bool {
         let is_blank = |byte: &u8| is_space(*byte) && *byte != b'\n';
-        (is_sound && rest.iter().all(is_blank)).then_some(())
+        self.line.get(end..).unwrap_or_default().iter().all(is_blank)
     }
 
     #[inline(never)]
@@ -253,19 +258,19 @@ impl Walk<'_> {
         Some(())
     }
 
-    /// Keeps the values of those names that matter.
+    /// Keeps the values of those names of the root that matter.
     #[inline(never)]
-    fn names(&mut self, block: &Block, mut colons: u64, first: u64) -> Option<()> {
+    fn names(&mut self, block: &Block, mut colons: u64) -> Option<()> {
+        // One bit stands for the line.
+        let open = 63 - self.nest.open.leading_zeros();
         while colons != 0 {
-            let bit = colons & colons.wrapping_neg();
-            let before = bit - 1;
-            let opened = (block.opens & before & !first).count_ones();
+            let before = colons ^ (colons - 1);
+            let opened = (block.opens & before).count_ones();
             let closed = (block.closes & before).count_ones();
-            // One bit stands for the line.
-            if 63 - self.nest.open.leading_zeros() + opened == 1 + closed {
+            if open + opened == 1 + closed {
                 self.name(block.at + colons.trailing_zeros() as usize)?;
             }
-            colons &= !bit;
+            colons &= colons - 1;
         }
         Some(())
     }
@@ -366,7 +371,7 @@ mod tests {
             quoted.map(|quoted| crate::json::decode(&line[quoted.start..quoted.end]))
         };
         let closer = Glancer::default().closer_look(line);
-        let closer = closer.map(|glance| (glance.resource_type, glance.id));
+        let closer = closer.map(|glance| (glance.resource_type(), glance.id()));
         assert_eq!(
             closer.ok(),
             Some((text(look.resource_type), text(look.id))),

@@ -145,8 +145,8 @@ pub(super) fn each_line(
         is_first = false;
         number += u64::from(!line.trim_ascii().is_empty());
         let glance = glancer.glance(line).ok();
-        let resource_type = glance.as_ref().and_then(|glance| glance.resource_type.as_deref());
-        let resource = resource_type.filter(|name| TYPES.contains(name)).map(|_| line);
+        let is_looked_at = glance.is_some_and(|glance| TYPES.iter().any(|name| glance.is_of_type(name)));
+        let resource = is_looked_at.then_some(line);
         see(&Line {
             number,
             text: &text,
