@@ -4,7 +4,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{Decoder as Frames, InBuffer, Operation, OutBuffer};
 use zstd::zstd_safe::DParameter;
 
-use super::Coding;
+use super::{Coding, DecodeLimits};
 use crate::{Error, ErrorKind, Result};
 
 /// Windows of gzip have 32 KiB at most.
@@ -30,14 +30,16 @@ pub(super) struct Step {
 
 impl Codec {
     /// The state at the beginning; none for a body without a coding.
-    pub(super) fn new(coding: Coding, window_log_max: u32) -> Result<Option<Self>> {
+    pub(super) fn new(coding: Coding, limits: &DecodeLimits) -> Result<Option<Self>> {
         Ok(match coding {
             Coding::Identity => None,
             Coding::Gzip => Some(Self::gzip()),
             Coding::Zstd => {
                 let mut frames = Frames::new().map_err(broken)?;
-                let window = DParameter::WindowLogMax(window_log_max);
+                let window = DParameter::WindowLogMax(limits.zstd_window_log_max);
+                let checksums = DParameter::ForceIgnoreChecksum(limits.passes_checksums);
                 frames.set_parameter(window).map_err(broken)?;
+                frames.set_parameter(checksums).map_err(broken)?;
                 Some(Self::Zstd(frames))
             }
         })

@@ -87,6 +87,8 @@ pub struct DecodeLimits {
     pub ratio_max: u64,
     /// The window that a zstd frame may want, as a power of two. 23, or 8 MiB, is what RFC 9659 lets a body have.
     pub zstd_window_log_max: u32,
+    /// Whether the checksums of zstd frames are passed over: for a text that is held to a SHA-256 of its own at its end.
+    pub passes_checksums: bool,
 }
 
 impl Default for DecodeLimits {
@@ -95,6 +97,7 @@ impl Default for DecodeLimits {
             free_bytes: 1 << 30,
             ratio_max: 1_000,
             zstd_window_log_max: 23,
+            passes_checksums: false,
         }
     }
 }
@@ -135,7 +138,7 @@ impl Decoder {
         };
         Ok(Self {
             coding,
-            codec: Codec::new(coding, limits.zstd_window_log_max)?,
+            codec: Codec::new(coding, &limits)?,
             at: from,
             restart: from,
             is_inside: false,

@@ -109,6 +109,26 @@ fn a_body_that_was_cut_off_or_changed_is_not_taken() {
 }
 
 #[test]
+fn a_frame_is_held_to_its_checksum_unless_it_is_passed_over() {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).expect("an encoder");
+    encoder.include_checksum(true).expect("a checksum");
+    encoder.write_all(b"{}\n").expect("into memory");
+    let mut frame = encoder.finish().expect("into memory");
+    *frame.last_mut().expect("a checksum") ^= 1;
+    for passes_checksums in [false, true] {
+        let limits = DecodeLimits {
+            passes_checksums,
+            ..DecodeLimits::default()
+        };
+        let mut decoder = Decoder::new(Coding::Zstd, RestartPoint::default(), limits).expect("a decoder");
+        assert_eq!(
+            decode(&mut decoder, &frame, frame.len()).is_ok(),
+            passes_checksums
+        );
+    }
+}
+
+#[test]
 fn a_body_that_grows_beyond_belief_is_not_taken() {
     let limits = DecodeLimits {
         free_bytes: 1 << 20,

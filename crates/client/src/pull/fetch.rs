@@ -409,6 +409,7 @@ impl Run<'_> {
                 resource_type: file.resource_type.clone().filter(|_| is_checked),
                 line_bytes_max: self.pull.settings.line_bytes_max,
             },
+            has_sha256: file.sha256.is_some(),
             long_lines: self.long_lines.clone(),
             folder: self.folder.clone(),
             journal: Arc::clone(&self.journal),

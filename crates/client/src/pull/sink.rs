@@ -55,6 +55,8 @@ pub(super) struct Task {
     /// The name that the file will have.
     pub(super) name: String,
     pub(super) expected: Expected,
+    /// Whether the manifest tells the text's SHA-256, which it is held to in the end.
+    pub(super) has_sha256: bool,
     pub(super) long_lines: LongLines,
     pub(super) folder: PullFolder,
     pub(super) journal: Arc<Mutex<Journal>>,
@@ -166,7 +168,11 @@ impl Writer {
         while let Some(message) = messages.blocking_recv() {
             match message {
                 Message::Begin { coding, from } => {
-                    self.decoder = Some(Decoder::new(coding, from, DecodeLimits::default())?);
+                    let limits = DecodeLimits {
+                        passes_checksums: self.task.has_sha256,
+                        ..DecodeLimits::default()
+                    };
+                    self.decoder = Some(Decoder::new(coding, from, limits)?);
                     self.skip = self.text.bytes.saturating_sub(from.decoded);
                 }
                 Message::Bytes(bytes) => self.push(&bytes)?,
