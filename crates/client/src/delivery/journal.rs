@@ -18,7 +18,7 @@ const ARRIVED: &str = "arrived ";
 /// What begins the line of an attachment that has arrived; its name tells its content.
 const ATTACHMENT: &str = "attachment ";
 
-/// What begins the line that ends it: behind it is the SHA-256 of the manifest.
+/// What begins the line that ends it: behind it are the SHA-256 of the manifest and the digest of the settings that shaped the folder.
 const FINISHED: &str = "finished ";
 
 /// The journal of one delivery, which this process holds.
@@ -32,7 +32,16 @@ struct Held {
     arrived: HashMap<String, String>,
     /// Attachments that arrived in earlier runs: this one comes to each only once.
     attachments: HashSet<AttachmentName>,
-    finished: Option<String>,
+    finished: Option<Finished>,
+}
+
+/// What was delivered to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Finished {
+    /// The digest of the manifest.
+    pub(super) manifest: String,
+    /// The digest of the settings that shaped the folder; journals of before have none.
+    pub(super) shape: Option<String>,
 }
 
 impl Journal {
@@ -71,8 +80,8 @@ impl Journal {
         self.held(|held| held.attachments.contains(name))
     }
 
-    /// The digest of the manifest that was delivered last of all.
-    pub(super) fn finished(&self) -> Option<String> {
+    /// What was delivered last of all.
+    pub(super) fn finished(&self) -> Option<Finished> {
         self.held(|held| held.finished.clone())
     }
 
@@ -90,8 +99,8 @@ impl Journal {
         self.held(|held| held.file.write_all(line.as_bytes()).map_err(failed))
     }
 
-    pub(super) fn finish(&self, manifest: &str) -> Result<()> {
-        self.held(|held| held.note(&format!("{FINISHED}{manifest}\n")))
+    pub(super) fn finish(&self, manifest: &str, shape: &str) -> Result<()> {
+        self.held(|held| held.note(&format!("{FINISHED}{manifest} {shape}\n")))
     }
 
     /// Begins anew.
@@ -135,8 +144,15 @@ impl Held {
             self.arrived.insert(name.to_owned(), sha256.to_owned());
         } else if let Some(name) = line.strip_prefix(ATTACHMENT) {
             self.attachments.extend(AttachmentName::parse(name));
-        } else if let Some(manifest) = line.strip_prefix(FINISHED) {
-            self.finished = Some(manifest.to_owned());
+        } else if let Some(finished) = line.strip_prefix(FINISHED) {
+            let (manifest, shape) = match finished.split_once(' ') {
+                Some((manifest, shape)) => (manifest, Some(shape.to_owned())),
+                None => (finished, None),
+            };
+            self.finished = Some(Finished {
+                manifest: manifest.to_owned(),
+                shape,
+            });
         }
     }
 
@@ -169,7 +185,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let journal = Journal::open(&path).unwrap();
         journal.arrived("2.Patient.ndjson", "bb").unwrap();
-        journal.finish("abc").unwrap();
+        journal.finish("abc", "def").unwrap();
         drop(journal);
         let journal = Journal::open(&path).unwrap();
         assert!(journal.has("1.Patient.ndjson", "aa") && journal.has("2.Patient.ndjson", "bb"));
@@ -179,7 +195,17 @@ mod tests {
             !journal.has("1.Patient.ndjson", "cc"),
             "another content has not arrived"
         );
-        assert_eq!(journal.finished().as_deref(), Some("abc"));
+        let finished = journal.finished().unwrap();
+        assert_eq!(
+            (&*finished.manifest, finished.shape.as_deref()),
+            ("abc", Some("def"))
+        );
+        journal.held(|held| held.replay("finished abc"));
+        assert_eq!(
+            journal.finished().unwrap().shape,
+            None,
+            "as it was written before"
+        );
         journal.forget().unwrap();
         assert!(!journal.has("1.Patient.ndjson", "aa") && !journal.has_attachment(&name("0")));
     }

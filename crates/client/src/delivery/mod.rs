@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 
-use crate::pull::{LOG, Pull, PullEvent, PullReport, Watch};
+use crate::pull::{LOG, Pull, PullEvent, PullReport, Watch, shape_digest};
 use crate::receipt::{ATTACHMENTS_LIST, Asked, Attachments, MANIFEST, digest, receipt_in};
 use crate::{Error, ErrorKind, Result};
 
@@ -71,8 +71,11 @@ impl DeliveredPull {
         let text = self.to.read(MANIFEST).await?;
         let there = text.as_deref().map(digest);
         match (journal.finished(), there) {
-            (Some(own), Some(there)) if own == there => {
-                if !self.is_asked_in(text.as_deref().unwrap_or_default()) {
+            (Some(own), Some(there)) if own.manifest == there => {
+                let is_shaped_alike = own
+                    .shape
+                    .is_none_or(|shape| shape == shape_digest(&self.pull.settings));
+                if !is_shaped_alike || !self.is_asked_in(text.as_deref().unwrap_or_default()) {
                     let problem =
                         "a pull that was asked for otherwise lies there: give this one another place";
                     return Err(Error::new(ErrorKind::OtherFolder, problem));
@@ -183,7 +186,7 @@ impl DeliveredPull {
     fn settle(&self, journal: &Journal) -> Result<()> {
         let manifest = self.own_manifest();
         let manifest = manifest.ok_or_else(|| Error::new(ErrorKind::Disk, "the manifest is gone"))?;
-        journal.finish(&manifest)?;
+        journal.finish(&manifest, &shape_digest(&self.pull.settings))?;
         self.clear()
     }
 

@@ -19,6 +19,7 @@ use super::Pull;
 use super::attach::Links;
 use super::folder::{PullFolder, private_file};
 use super::report::{PullReport, PulledFile};
+use super::settings::{AttachmentSettings, PullSettings};
 use crate::decode::{Coding, RestartPoint};
 use crate::durable::sync_folder;
 use crate::receipt::{digest, hex};
@@ -88,6 +89,25 @@ pub(super) enum Record {
     Finished { report: PullReport },
 }
 
+/// The settings that have a say in what the folder holds in the end, by what they are called when they differ.
+fn shape(settings: &PullSettings) -> [(&'static str, Value); 2] {
+    let way = |attachments: &AttachmentSettings| {
+        let inline = (attachments.inline_below_bytes > 0)
+            .then_some((attachments.inline_below_bytes, &attachments.inline_types));
+        json!([attachments.types, inline])
+    };
+    let attachments = settings.attachments.as_ref().map(way).unwrap_or_default();
+    [
+        ("way with attachments", attachments),
+        ("page folders", Value::from(settings.page_folders)),
+    ]
+}
+
+/// What two pulls have in common that give folders of the same shape, as a digest.
+pub(crate) fn shape_digest(settings: &PullSettings) -> String {
+    digest(json!(shape(settings)).to_string().as_bytes())
+}
+
 /// The journal of one folder, open for more.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -118,12 +138,9 @@ impl Identity {
         if let Some(url) = &pull.settings.status_url {
             add("status URL", &Value::from(url.as_str()));
         }
-        if let Some(attachments) = &pull.settings.attachments {
-            let inline = (attachments.inline_below_bytes > 0)
-                .then_some((attachments.inline_below_bytes, &attachments.inline_types));
-            add("way with attachments", &json!([attachments.types, inline]));
+        for (name, value) in shape(&pull.settings) {
+            add(name, &value);
         }
-        add("page folders", &Value::from(pull.settings.page_folders));
         Self {
             version: VERSION,
             base: pull.provider.base().as_str().trim_end_matches('/').to_owned(),

@@ -24,6 +24,7 @@ mod source;
 
 pub use event::{PullEvent, Quiet, Watch};
 pub(crate) use folder::has_begun;
+pub(crate) use journal::shape_digest;
 pub(crate) use log::LOG;
 pub use report::{AttachmentReport, FileKind, MissingFile, PullReport, PulledFile};
 pub use settings::{AttachmentSettings, PullSettings};

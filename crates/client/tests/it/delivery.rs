@@ -90,6 +90,10 @@ async fn a_job_is_deleted_when_the_last_file_has_arrived_elsewhere_cl_13() {
     let again = delivered(None).run(&Quiet).await.unwrap();
     assert!(matches!(again, Delivered::AlreadyThere), "{again:?}");
     assert_eq!(ehr.asked_at(Place::Delete).len(), 1);
+    let mut with_attachments = delivered(None);
+    with_attachments.pull.settings.attachments = Some(AttachmentSettings::default());
+    let refused = with_attachments.run(&Quiet).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::OtherFolder, "what lies there has none");
 }
 
 #[tokio::test]
