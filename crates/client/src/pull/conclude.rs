@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use fhirhose_fhir::manifest::CHECKSUM_EXTENSION;
+use fhirhose_fhir::manifest::{CHECKSUM_EXTENSION, LENGTH_EXTENSION};
 use serde_json::{Map, Value, json};
 
 use super::journal::Record;
@@ -124,7 +124,7 @@ fn page_entry(file: &PulledFile, page: usize, of_server: Option<&Value>) -> Valu
     entry
 }
 
-/// What the server says of each file, by its name here; `continuesInFile` names the file here too, and a checksum is of the file here, whose
+/// What the server says of each file, by its name here; `continuesInFile` names the file here too, and checksum and length are of the file here, whose
 /// lines may lead to attachments.
 fn entries(plan: &Plan, report: &PullReport) -> Result<BTreeMap<String, Value>> {
     let pulled: HashMap<&str, &PulledFile> = report.files.iter().map(|file| (&*file.name, file)).collect();
@@ -148,7 +148,9 @@ fn entries(plan: &Plan, report: &PullReport) -> Result<BTreeMap<String, Value>> 
                 entry["continuesInFile"] = next.into();
             }
             if let Some(file) = pulled.get(name) {
-                renew_checksum(&mut entry, &file.sha256);
+                let checksum = format!("sha256:{}", file.sha256);
+                renew(&mut entry, CHECKSUM_EXTENSION, "valueString", checksum.into());
+                renew(&mut entry, LENGTH_EXTENSION, "valueDecimal", file.bytes.into());
             }
             entries.insert(name.to_owned(), entry);
         }
@@ -156,15 +158,15 @@ fn entries(plan: &Plan, report: &PullReport) -> Result<BTreeMap<String, Value>> 
     Ok(entries)
 }
 
-/// Gives an entry that has a checksum, in an array of extensions or in an object by URL, this one.
-fn renew_checksum(entry: &mut Value, sha256: &str) {
+/// Gives an entry that has this extension, in an array or in an object by URL, another value.
+fn renew(entry: &mut Value, extension: &str, member: &str, value: Value) {
     let found = match entry.get_mut("extension") {
-        Some(Value::Array(list)) => list.iter_mut().find(|each| each["url"] == CHECKSUM_EXTENSION),
-        Some(Value::Object(by_url)) => by_url.get_mut(CHECKSUM_EXTENSION),
+        Some(Value::Array(list)) => list.iter_mut().find(|each| each["url"] == extension),
+        Some(Value::Object(by_url)) => by_url.get_mut(extension),
         _ => None,
     };
-    if let Some(found) = found.filter(|found| found["valueString"].is_string()) {
-        found["valueString"] = format!("sha256:{sha256}").into();
+    if let Some(found) = found.and_then(|found| found.get_mut(member)) {
+        *found = value;
     }
 }
 

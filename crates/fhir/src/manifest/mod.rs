@@ -15,6 +15,9 @@ use crate::resource_type::ResourceType;
 /// The extension with the SHA-256 of a file's text, in the form that servers in the field use: `sha256:` and lower-case hex (F-16).
 pub const CHECKSUM_EXTENSION: &str = "https://dpc.cms.gov/checksum";
 
+/// The extension with the length of a file's text in bytes, where the version has no `fileSize` (F-16).
+pub const LENGTH_EXTENSION: &str = "https://dpc.cms.gov/file_length";
+
 /// One file of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ManifestFile {
@@ -28,7 +31,7 @@ pub struct ManifestFile {
     pub url: String,
     /// The number of lines in it.
     pub count: Option<u64>,
-    /// The length of its text in bytes; only STU4 tells it.
+    /// The length of its text in bytes; before STU4 an extension tells it ([`LENGTH_EXTENSION`]).
     pub file_size: Option<u64>,
     /// Where the last block of this file goes on, if it does (spec §2.6).
     pub continues_in_file: Option<String>,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{CHECKSUM_EXTENSION, Manifest, ManifestFile, Received};
+use super::{CHECKSUM_EXTENSION, LENGTH_EXTENSION, Manifest, ManifestFile, Received};
 use crate::error::{Error, ErrorKind, Result};
 use crate::instant::Instant;
 use crate::outcome::Severity;
@@ -155,7 +155,7 @@ fn file(item: WireFile, usual_type: Option<&str>, place: &str) -> Result<Manifes
         resource_type,
         url,
         count: item.count.map(|count| count.0),
-        file_size: item.file_size.map(|bytes| bytes.0),
+        file_size: (item.file_size.map(|bytes| bytes.0)).or_else(|| length(item.extension.as_ref()?)),
         continues_in_file: item.continues_in_file,
         severities: severities.into_iter().filter_map(severity).collect(),
         sha256: item.extension.as_ref().and_then(sha256),
@@ -174,13 +174,27 @@ fn severity(wire: WireSeverity) -> Option<(Severity, u64)> {
     Some((code, wire.count?.0))
 }
 
-/// The checksum in an array of Extensions, or in an object by URL.
-fn sha256(extension: &Value) -> Option<String> {
-    let found = match extension {
-        Value::Array(list) => list.iter().find(|item| item["url"] == CHECKSUM_EXTENSION)?,
-        by_url => &by_url[CHECKSUM_EXTENSION],
-    };
-    let digest = found["valueString"].as_str()?.strip_prefix("sha256:")?;
+/// One extension of an array of Extensions, or of an object by URL.
+fn extension<'e>(extensions: &'e Value, url: &str) -> Option<&'e Value> {
+    match extensions {
+        Value::Array(list) => list.iter().find(|item| item["url"] == url),
+        by_url => by_url.get(url),
+    }
+}
+
+/// The length in bytes among the extensions: a decimal to those who give it.
+fn length(extensions: &Value) -> Option<u64> {
+    let value = &extension(extensions, LENGTH_EXTENSION)?["valueDecimal"];
+    serde_json::from_value::<Loose<u64>>(value.clone())
+        .ok()
+        .map(|bytes| bytes.0)
+}
+
+/// The checksum among the extensions.
+fn sha256(extensions: &Value) -> Option<String> {
+    let digest = extension(extensions, CHECKSUM_EXTENSION)?["valueString"]
+        .as_str()?
+        .strip_prefix("sha256:")?;
     let is_hex = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_hex.then(|| digest.to_ascii_lowercase())
 }

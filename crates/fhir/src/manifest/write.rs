@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{CHECKSUM_EXTENSION, Manifest, ManifestFile};
+use super::{CHECKSUM_EXTENSION, LENGTH_EXTENSION, Manifest, ManifestFile};
 use crate::export_request::Wire;
 use crate::instant::Instant;
 use crate::outcome::Severity;
@@ -129,7 +129,14 @@ fn common(manifest: &Manifest) -> Wired<'_> {
 
 /// Extensions are an object by URL, each value an object.
 fn stu3_file(file: &ManifestFile) -> WiredFile<'_> {
-    let extension = |sha256| json!({CHECKSUM_EXTENSION: {"valueString": checksum(sha256)}});
+    let mut extensions = serde_json::Map::new();
+    if let Some(sha256) = &file.sha256 {
+        let checksum = json!({"valueString": checksum(sha256)});
+        extensions.insert(CHECKSUM_EXTENSION.to_owned(), checksum);
+    }
+    if let Some(bytes) = file.file_size {
+        extensions.insert(LENGTH_EXTENSION.to_owned(), json!({"valueDecimal": bytes}));
+    }
     WiredFile {
         r#type: file.resource_type.as_deref(),
         url: &file.url,
@@ -137,7 +144,7 @@ fn stu3_file(file: &ManifestFile) -> WiredFile<'_> {
         count: file.count,
         file_size: None,
         count_severity: Vec::new(),
-        extension: file.sha256.as_deref().map(extension),
+        extension: (!extensions.is_empty()).then(|| extensions.into()),
     }
 }
 

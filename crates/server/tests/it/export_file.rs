@@ -94,6 +94,8 @@ async fn the_manifest_proves_each_file_whole_f_16() {
     for file in manifest["output"].as_array().unwrap() {
         let said = &file["extension"]["https://dpc.cms.gov/checksum"]["valueString"];
         let text = server.get(file["url"].as_str().unwrap()).await.body;
+        let length = &file["extension"]["https://dpc.cms.gov/file_length"]["valueDecimal"];
+        assert_eq!(length.as_u64(), Some(text.len() as u64));
         let digest = sha2::Sha256::digest(&text);
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(said.as_str().unwrap(), format!("sha256:{hex}"));

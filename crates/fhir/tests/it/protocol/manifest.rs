@@ -129,6 +129,8 @@ fn stu3_keeps_types_everywhere_and_extensions_by_url() {
     let extension = &written["output"][0]["extension"]["https://dpc.cms.gov/checksum"];
     assert_eq!(extension["valueString"], format!("sha256:{}", "0a".repeat(32)));
     assert_eq!(written["output"][0]["fileSize"], Value::Null);
+    let length = &written["output"][0]["extension"]["https://dpc.cms.gov/file_length"];
+    assert_eq!(length["valueDecimal"], 70);
     for stu4 in ["manifestType", "outputFormat", "outcome"] {
         assert_eq!(written[stu4], Value::Null, "{stu4}");
     }
