@@ -39,9 +39,10 @@ pub(crate) const MEASURED: [&str; 15] = [
     "group",
     "cohort",
     "since",
+    // A pull is held against copies: on a shared machine what is compared has to be close in time.
     "copy",
-    "synced-copy",
     "pull",
+    "synced-copy",
     "quiet",
     "flood",
 ];
