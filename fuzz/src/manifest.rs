@@ -55,7 +55,6 @@ fn kept(manifest: &Manifest, wire: Wire) -> Manifest {
                 .into_iter()
                 .flatten()
             {
-                file.file_size = None;
                 file.severities.clear();
             }
         }
